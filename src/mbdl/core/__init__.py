@@ -1,0 +1,1 @@
+"""The spectrum itself: rules, learned leaves, verbs, loops, solve, spectrum, save and load."""

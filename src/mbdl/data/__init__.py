@@ -1,0 +1,1 @@
+"""The data that studies use, from installed packages, with their splits."""

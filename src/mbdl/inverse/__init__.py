@@ -1,0 +1,1 @@
+"""Inverse problems: operators, fidelities, priors and solvers."""

@@ -1,0 +1,1 @@
+"""Networks that stand where a component of a rule stands."""

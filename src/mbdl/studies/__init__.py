@@ -1,0 +1,1 @@
+"""Comparisons of one rule moved along the spectrum on one problem."""

@@ -1,0 +1,1 @@
+"""Risks, losses, metrics, fit and compare."""
