@@ -1,13 +1,30 @@
-"""Fixtures of the whole suite, and one thread for each parallel worker."""
+"""Fixtures of the whole suite, and a cache of compiled programs between runs of it."""
 
 import os
+import platform
+import time
+from pathlib import Path
 
-if "PYTEST_XDIST_WORKER" in os.environ:
-    # Workers share the cores: set before JAX starts its thread pool.
-    os.environ.setdefault("NPROC", "1")
 
-import jax
-import pytest
+def _keep_compiled_programs() -> None:
+    """Most of the suite's time is compilation: keep programs in the user's cache folder, unused ones for two weeks.
+
+    The environment, not `jax.config`, so that programs that a test starts use it too.
+    """
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = Path(os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(home / "mbdl" / f"tests-{platform.node()}")))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
+    if "PYTEST_XDIST_WORKER" not in os.environ and folder.is_dir():
+        old = time.time() - 14 * 24 * 3600
+        for entry in folder.iterdir():
+            if entry.stat().st_mtime < old:
+                entry.unlink(missing_ok=True)
+
+
+_keep_compiled_programs()
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 
 @pytest.fixture
