@@ -1,0 +1,58 @@
+"""A Markdown extension: `$…$` and `$$…$$` become MathML while pages are built, so that they need no script."""
+
+import re
+import xml.etree.ElementTree as etree
+
+from latex2mathml.converter import convert_to_element
+from markdown import Extension, Markdown
+from markdown.blockprocessors import BlockProcessor
+from markdown.inlinepatterns import InlineProcessor
+
+# A dollar opens only before and closes only after what is no space, so that prices stay prices.
+INLINE = r"(?<![\\$])\$(?![\s$])((?:\\.|[^\\$])+?)(?<!\s)\$(?!\d)"
+DISPLAY = re.compile(r"\s*\$\$(.+?)\$\$\s*", re.DOTALL)
+
+
+def element(latex: str, display: str) -> etree.Element:
+    """The MathML element of a formula."""
+    # What latex2mathml does not know, or would set letter by letter, in its own terms.
+    latex = re.sub(r"\\arg\b", r"\\operatorname{arg}", latex.strip())
+    latex = re.sub(r"\\mathrm\{([A-Za-z]{2,})\}", r"\\operatorname{\1}", latex)
+    found = convert_to_element(latex, display=display)
+    unknown = [part.text for part in found.iter() if part.text and re.fullmatch(r"\\[A-Za-z]+", part.text)]
+    if unknown:
+        raise ValueError(f"the formula {latex!r} uses {', '.join(unknown)}, which latex2mathml does not know")
+    return found
+
+
+class Inline(InlineProcessor):
+    """`$…$` within a paragraph."""
+
+    def handleMatch(self, m: re.Match[str], data: str) -> tuple[etree.Element, int, int]:
+        return element(m.group(1), "inline"), m.start(0), m.end(0)
+
+
+class Display(BlockProcessor):
+    """A paragraph `$$…$$`."""
+
+    def test(self, parent: etree.Element, block: str) -> bool:
+        return DISPLAY.fullmatch(block) is not None
+
+    def run(self, parent: etree.Element, blocks: list[str]) -> None:
+        match = DISPLAY.fullmatch(blocks.pop(0))
+        assert match is not None
+        etree.SubElement(parent, "div", {"class": "formula"}).append(element(match.group(1), "block"))
+
+
+class MathML(Extension):
+    """Registers both."""
+
+    def extendMarkdown(self, md: Markdown) -> None:
+        # After code spans (190) and before escapes (180), which would take the backslashes of a formula.
+        md.inlinePatterns.register(Inline(INLINE, md), "mathml", 185)
+        md.parser.blockprocessors.register(Display(md.parser), "mathml", 75)
+
+
+def makeExtension(**options: object) -> MathML:
+    """What Python-Markdown calls."""
+    return MathML(**options)
