@@ -1,0 +1,160 @@
+"""Iterating a solver until convergence, with implicit gradients at the fixed point."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, Int
+
+from .derivative import nondifferentiable, reads
+from .rule import all_finite
+from .select import replace, select
+
+
+class Status(eqx.Enumeration):
+    """How an iteration ended."""
+
+    converged = "the residual fell below the tolerance"
+    maximum_reached = "the largest number of iterations was reached before the residual fell below the tolerance"
+    diverged = "the iterates became non-finite"
+
+
+class ConvergenceError(RuntimeError):
+    """A solver did not converge; `solution` is what it had."""
+
+    def __init__(self, message: str, solution: "Solution"):
+        super().__init__(message)
+        self.solution = solution
+
+
+class Solution(eqx.Module):
+    """What `solve` returns.
+
+    **Attributes:**
+
+    - `decision`: the last iterate's decision.
+    - `iterations`: how many were taken.
+    - `residual`: the last residual.
+    - `status`: `Status.converged`, `Status.maximum_reached` or `Status.diverged`.
+    """
+
+    decision: Any
+    iterations: Int[Array, ""]
+    residual: Float[Array, ""]
+    status: Status
+
+    def check(self, solver: Any, valid: bool) -> None:
+        """Raise unless the input was valid and the iteration converged."""
+        name = type(solver).__name__
+        if not valid:
+            raise ValueError(f"{name}.solve: the input is not valid: some of its values are not finite")
+        if bool(self.status == Status.converged):
+            return
+        how = "diverged" if bool(self.status == Status.diverged) else "did not converge"
+        raise ConvergenceError(
+            f"{name}.solve {how} in {int(self.iterations)} iterations (residual {float(self.residual):.3g}). Raise `maximum` or "
+            "`tolerance`, take a smaller step size, or pass throw=False to get the solution with its status",
+            self,
+        )
+
+
+def find(solver: Any, x: Any, tolerance: Float[Array, ""], maximum: Int[Array, ""]) -> Solution:
+    """Iterate a resolved solver from its first state until its residual is below the tolerance."""
+    first = solver.init(x)
+    solver, x = _guard(solver, x, first)
+    moving, still = eqx.partition(jax.lax.stop_gradient(first), eqx.is_inexact_array)
+    start, unravel = ravel_pytree(moving)
+
+    def state_of(flat: Array) -> Any:
+        return eqx.combine(unravel(flat), still)
+
+    def excess(flat: Array) -> Array:
+        state = solver.fixed_point(state_of(flat), x)
+        if solver.correction is not None:
+            state = solver.shift(state, solver.correction(solver.decision(state), x))
+        return ravel_pytree(eqx.filter(state, eqx.is_inexact_array))[0] - flat
+
+    def iterate(_, flat: Array) -> tuple[Array, tuple[Array, Array, Array]]:
+        state, k, residual, code = _until_converged(solver, x, state_of(flat), tolerance, maximum)
+        # custom_root takes no integers beside the root; these are small enough to be exact.
+        outcome = (k.astype(residual.dtype), residual, code.astype(residual.dtype))
+        return ravel_pytree(eqx.filter(state, eqx.is_inexact_array))[0], outcome
+
+    root, (iterations, residual, code) = jax.lax.custom_root(excess, start, iterate, _solve_tangent, has_aux=True)
+    status = Status.where(code == 0, Status.converged, Status.where(code == 1, Status.maximum_reached, Status.diverged))
+    return Solution(solver.decision(state_of(root)), iterations.astype(jnp.int32), residual, status)
+
+
+def _until_converged(
+    solver: Any, x: Any, state: Any, tolerance: Array, maximum: Array
+) -> tuple[Any, Array, Array, Array]:
+    dtype = jax.eval_shape(lambda: solver.residual(state, state, x)).dtype
+
+    def going(carry: tuple[Any, Array, Array]) -> Array:
+        _, k, residual = carry
+        return (k < maximum) & (residual > tolerance.astype(dtype))
+
+    def body(carry: tuple[Any, Array, Array]) -> tuple[Any, Array, Array]:
+        state, k, _ = carry
+        following = solver.advance(state, x)
+        return following, k + 1, solver.residual(state, following, x)
+
+    # A residual that is not a number ends the loop too: no comparison with it holds.
+    state, k, residual = jax.lax.while_loop(going, body, (state, jnp.asarray(0), jnp.asarray(jnp.inf, dtype)))
+    finite = jnp.isfinite(residual) & all_finite(state)
+    code = jnp.where(finite, jnp.where(residual <= tolerance.astype(dtype), 0, 1), 2)
+    return state, k, residual, code
+
+
+def _guard(solver: Any, x: Any, state: Any) -> tuple[Any, Any]:
+    """Make the gradient of what the fixed point does not depend on, or does not reach, an error."""
+
+    def outcome(solver: Any, x: Any, state: Any) -> Any:
+        state = solver.fixed_point(state, x)
+        if solver.correction is not None:
+            state = solver.shift(state, solver.correction(solver.decision(state), x))
+        return state, solver.decision(state)
+
+    name = type(solver).__name__
+    read = reads(outcome, solver, x, state)
+
+    def unread(flag: bool, leaf: Any) -> Any:
+        return (
+            leaf
+            if flag
+            else nondifferentiable(
+                leaf,
+                f"a leaf of {name}.solve that only the first state depends on",
+                "The fixed point does not depend on it: run a fixed depth, solver(x), to learn it",
+            )
+        )
+
+    solver, x = jax.tree.map(unread, read[0], solver), jax.tree.map(unread, read[1], x)
+    if not solver.hyperparameters():
+        return solver, x
+    changes = {
+        selection.outer: nondifferentiable(
+            selection.node,
+            f"{name}{selection.name} through solve",
+            "The fixed point does not depend on it: unfold the solver to a fixed depth to learn it (mbdl.unfold)",
+        )
+        for selection in select(solver, lambda r: r.hyperparameters(), "solve")
+    }
+    return replace(solver, changes), x
+
+
+def _solve_tangent(linear: Callable[[Array], Array], b: Array) -> Array:
+    return jax.lax.custom_linear_solve(linear, b, solve=_krylov, transpose_solve=_krylov)
+
+
+def _krylov(linear: Callable[[Array], Array], b: Array) -> Array:
+    """Solve a linear system by GMRES; NaN, which cannot be overlooked, where that does not succeed."""
+    precision = float(jnp.finfo(b.dtype).eps)
+    solution, _ = jax.scipy.sparse.linalg.gmres(
+        linear, b, tol=50 * precision, atol=0.0, restart=min(b.size, 40), maxiter=200
+    )
+    error = jnp.linalg.norm(linear(solution) - b)
+    return jnp.where(error <= precision**0.4 * jnp.linalg.norm(b), solution, jnp.nan)

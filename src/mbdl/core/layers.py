@@ -1,0 +1,70 @@
+"""Taking the layers of an unfolded solver apart: which `PerLayer` leaves follow its loop, and the rule at one layer."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+from jax.tree_util import keystr
+
+from .learned import Learned, PerLayer
+from .select import Address, _children, replace
+
+
+def per_layer(rule: Any) -> dict[Address, PerLayer]:
+    """The `PerLayer` leaves that follow the layers of this solver, by address; not those of solvers nested in it."""
+    from .solver import IterativeSolver
+
+    found: dict[Address, PerLayer] = {}
+
+    def walk(node: Any, address: Address, depth: int) -> None:
+        if isinstance(node, PerLayer) and node.level == depth:
+            found[address] = node
+            return
+        pairs = _children(node)
+        if pairs is None:
+            return
+        depth += isinstance(node, IterativeSolver) and address != ()
+        for i, (_, child) in enumerate(pairs):
+            walk(child, (*address, i), depth)
+
+    walk(rule, (), 0)
+    return found
+
+
+def split(rule: Any, iterations: int) -> tuple[list[Any], Callable[[list[Any]], Any]]:
+    """The stacked values of a solver's layers, and the solver with one layer's values in their place.
+
+    **Raises:** `ValueError` when a stack does not have one entry for each iteration.
+    """
+    layers = per_layer(rule)
+    for address, leaf in layers.items():
+        depths = {value.shape[0] if value.ndim else 0 for value in jax.tree.leaves(leaf.value) if eqx.is_array(value)}
+        if depths - {iterations}:
+            raise ValueError(
+                f"{type(rule).__name__}: a per-layer value has {sorted(depths)} layers and the solver {iterations} iterations. "
+                "Unfold it to the depth of its values, or unfold the solver anew"
+            )
+    addresses = list(layers)
+
+    def at(values: list[Any]) -> Any:
+        return replace(rule, dict(zip(addresses, values, strict=True))) if addresses else rule
+
+    return [layers[address].value for address in addresses], at
+
+
+def take(values: list[Any], k: int) -> list[Any]:
+    """The values of one layer."""
+    return jax.tree.map(lambda leaf: leaf[k] if eqx.is_array(leaf) else leaf, values)
+
+
+def name(rule: Any, address: Address) -> str:
+    """The path of an address as a user would write it."""
+    path, node = "", rule
+    for step in address:
+        pairs = _children(node)
+        assert pairs is not None
+        key, child = pairs[step]
+        wrapper = isinstance(node, (Learned, PerLayer))
+        path, node = path + ("" if wrapper else keystr((key,))), child
+    return path

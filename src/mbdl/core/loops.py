@@ -1,0 +1,87 @@
+"""The one loop of the library: a scan, unrolled on CPU where its body holds convolutions."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr, Jaxpr
+
+Carry = TypeVar("Carry")
+
+
+def loop(
+    body: Callable[[Carry, Any], tuple[Carry, Any]],
+    carry: Carry,
+    xs: Any = None,
+    *,
+    length: int,
+    rematerialise: bool = False,
+) -> tuple[Carry, Any]:
+    """Run `body` a fixed number of times, as `jax.lax.scan` does.
+
+    XLA on CPU runs a convolution inside a loop body many times slower than outside, so there a body that holds
+    convolutions is unrolled; elsewhere it is scanned.
+
+    **Arguments:**
+
+    - `body`: `(carry, x) -> (carry, y)`.
+    - `carry`: the first carry.
+    - `xs`: a tree whose arrays have a leading axis of `length`; what is not an array is passed to every iteration.
+    - `length`: the number of iterations.
+    - `rematerialise`: recompute the body in the backward pass instead of storing what it computed.
+
+    **Returns:** the last carry, and the `y` stacked.
+    """
+    stacked, static = eqx.partition(xs, eqx.is_array)
+
+    def step(carry: Carry, slices: Any) -> tuple[Carry, Any]:
+        return body(carry, eqx.combine(slices, static))
+
+    if length > 1:
+        first = jax.tree.map(lambda leaf: leaf[0], stacked)
+        unroll = jax.default_backend() == "cpu" and holds_convolution(step, carry, first)
+    else:
+        unroll = True
+    if rematerialise:
+        step = jax.checkpoint(step, prevent_cse=unroll)
+    if not unroll:
+        return jax.lax.scan(step, carry, stacked, length=length)
+    leaves, structure = jax.tree.flatten(stacked)
+    # One unstack has one stack as its transpose; indexing in a loop would add `length` padded arrays.
+    columns = [jnp.unstack(leaf) for leaf in leaves]
+    ys = []
+    for k in range(length):
+        carry, y = step(carry, structure.unflatten([column[k] for column in columns]))
+        ys.append(y)
+    return carry, jax.tree.map(lambda *leaves: jnp.stack(leaves), *ys)
+
+
+def holds_convolution(function: Callable[..., Any], *arguments: Any) -> bool:
+    """Whether what a function computes holds a convolution, nested calls and loops included.
+
+    **Arguments:** as the function takes them; what is not an array is held fixed.
+    """
+    dynamic, static = eqx.partition(arguments, eqx.is_array)
+
+    def traced(dynamic):
+        return eqx.filter(function(*eqx.combine(dynamic, static)), eqx.is_array_like)
+
+    return any(
+        equation.primitive.name == "conv_general_dilated"
+        for equation in equations(jax.make_jaxpr(traced)(dynamic).jaxpr)
+    )
+
+
+def equations(jaxpr: Jaxpr) -> Iterator[Any]:
+    """All equations of a jaxpr, those of nested calls and loops included."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for parameter in jax.tree.leaves(
+            list(equation.params.values()), is_leaf=lambda p: isinstance(p, (Jaxpr, ClosedJaxpr))
+        ):
+            if isinstance(parameter, ClosedJaxpr):
+                yield from equations(parameter.jaxpr)
+            elif isinstance(parameter, Jaxpr):
+                yield from equations(parameter)

@@ -1,0 +1,157 @@
+"""Decision rules: maps from a context to a decision, held as pytrees."""
+
+import abc
+import weakref
+from functools import partial
+from typing import Any, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool
+
+from .learned import resolve
+from .leaves import dtype_of, settle
+
+
+class DecisionRule(eqx.Module):
+    """A map from a context $x$ to a decision $s$; a pytree whose known leaves are arrays and whose learned ones are `Learned`.
+
+    A subclass implements `decide`, and `valid` where an input may be non-finite. Both see the rule resolved: every `Learned`
+    replaced by its value. A context is one example without a batch axis; batches are `jax.vmap(rule)(xs)`.
+
+    Numbers in fields become arrays in the dtype of the rule's other arrays. Rules hash and compare by identity.
+
+    ```python
+    class Shrink(mbdl.DecisionRule):
+        weight: jax.Array
+
+        def decide(self, x):
+            return jnp.sign(x) * jnp.maximum(jnp.abs(x) - self.weight, 0.0)
+
+    Shrink(0.1)(jnp.array([1.0, 0.05]))
+    ```
+    """
+
+    def __check_init__(self):
+        dtype = dtype_of(self)
+        for field in self.__dataclass_fields__.values():
+            if not field.metadata.get("static", False) and hasattr(self, field.name):
+                object.__setattr__(self, field.name, settle(getattr(self, field.name), dtype))
+
+    @abc.abstractmethod
+    def decide(self, x: Any) -> Any:
+        """The decision for one context; called with the rule resolved."""
+
+    def valid(self, x: Any) -> Bool[Array, ""]:
+        """Whether a context is a valid input; by default, whether all of it is finite."""
+        return all_finite(x)
+
+    @final
+    def __call__(self, x: Any, *, trace: bool = False) -> Any:
+        """The decision for one context, compiled once for each structure and shape.
+
+        **Arguments:**
+
+        - `x`: the context, an array or a pytree of arrays, without batch axes.
+        - `trace`: return the decision after every iteration, along a leading axis, instead of the last one (only for
+            rules that iterate).
+
+        **Raises:** `ValueError` when the input is not valid or the decision is not finite. Under a transformation
+        (`jit`, `vmap`, `grad`) nothing raises and NaN propagates.
+        """
+        if trace and not hasattr(self, "iterates"):
+            raise TypeError(f"trace=True needs a rule that iterates; {type(self).__name__} does not")
+        decision, flags = evaluate(self, "iterates" if trace else "decide", x)
+        if not isinstance(flags, jax.core.Tracer):
+            bits = int(flags)
+            if bits != 3:
+                _raise_for(self, bits, x)
+        return decision
+
+    def __hash__(self) -> int:
+        return object.__hash__(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+def all_finite(tree: Any) -> Bool[Array, ""]:
+    """Whether every floating-point array in a tree is finite."""
+    checks = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree) if eqx.is_inexact_array(leaf)]
+    return jnp.all(jnp.stack(checks)) if checks else jnp.asarray(True)
+
+
+class _Structure:
+    """What of a rule is not an array, hashable, so that a compiled function can be looked up by it quickly."""
+
+    __slots__ = ("_hash", "static", "treedef")
+
+    def __init__(self, treedef: Any, static: tuple[Any, ...]):
+        self.treedef = treedef
+        self.static = static
+        self._hash = hash((treedef, static))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        return isinstance(other, _Structure) and self.static == other.static and self.treedef == other.treedef
+
+    def rebuild(self, arrays: list[Any]) -> Any:
+        remaining = iter(arrays)
+        leaves = [next(remaining) if leaf is _ARRAY else leaf for leaf in self.static]
+        return jax.tree.unflatten(self.treedef, leaves)
+
+
+class _Array:
+    """The place of an array in the leaves of a structure."""
+
+
+_ARRAY = _Array
+_taken_apart: weakref.WeakKeyDictionary[DecisionRule, tuple[list[Any], _Structure]] = weakref.WeakKeyDictionary()
+
+
+def _take_apart(rule: DecisionRule) -> tuple[list[Any], _Structure]:
+    known = _taken_apart.get(rule)
+    if known is None:
+        leaves, treedef = jax.tree.flatten(settle(rule))
+        arrays = [leaf for leaf in leaves if eqx.is_array(leaf)]
+        known = arrays, _Structure(treedef, tuple(_ARRAY if eqx.is_array(leaf) else leaf for leaf in leaves))
+        _taken_apart[rule] = known
+    return known
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _run(structure: _Structure, method: str, arrays: list[Any], arguments: tuple[Any, ...]) -> tuple[Any, Array]:
+    rule = resolve(structure.rebuild(arrays))
+    x = jax.tree.map(jnp.asarray, arguments[0])
+    decision = getattr(rule, method)(x, *arguments[1:])
+    flags = rule.valid(x).astype(jnp.uint8) + 2 * all_finite(decision).astype(jnp.uint8)
+    return decision, flags
+
+
+def evaluate(rule: DecisionRule, method: str, x: Any, *options: Any) -> tuple[Any, Array]:
+    """Run a method of the resolved rule, compiled; return its result and flags (1: input valid, 2: result finite)."""
+    arrays, structure = _take_apart(rule)
+    return _run(structure, method, arrays, (x, *options))
+
+
+def _raise_for(rule: DecisionRule, bits: int, x: Any) -> None:
+    name = type(rule).__name__
+    if not bits & 1:
+        bad = sum(
+            int(np.sum(~np.isfinite(np.asarray(leaf))))
+            for leaf in jax.tree.leaves(x)
+            if np.asarray(leaf).dtype.kind in "fc"
+        )
+        raise ValueError(
+            f"{name}: the input is not valid: {bad} of its values are not finite. Remove or impute them before the rule is applied"
+        )
+    raise ValueError(
+        f"{name}: the decision is not finite although the input is. The rule diverged or its parameters are out of range: "
+        "try a smaller step size, fewer iterations or float64"
+    )
