@@ -1,33 +1,57 @@
 """The spectrum itself: decision rules, what is learned in them, and the verbs that move them along it."""
 
-from .constraints import (
-    AbstractConstraint as AbstractConstraint,
-    interval as interval,
-    positive as positive,
-    positive_definite as positive_definite,
-    simplex as simplex,
-    unconstrained as unconstrained,
-)
-from .derivative import nondifferentiable as nondifferentiable, reads as reads
-from .fixed_point import ConvergenceError as ConvergenceError, Solution as Solution, Status as Status
-from .learned import (
-    Learned as Learned,
-    PerLayer as PerLayer,
-    combine as combine,
-    count as count,
-    partition as partition,
-    resolve as resolve,
-)
-from .leaves import as_leaf as as_leaf, dtype_of as dtype_of, settle as settle
-from .loops import holds_convolution as holds_convolution, loop as loop
-from .rule import DecisionRule as DecisionRule, all_finite as all_finite
-from .solver import IterativeSolver as IterativeSolver
-from .verbs import (
-    augment as augment,
-    freeze as freeze,
-    learn as learn,
-    substitute as substitute,
-    thaw as thaw,
-    tuned as tuned,
-    unfold as unfold,
-)
+from .constraints import AbstractConstraint, interval, positive, positive_definite, simplex, unconstrained
+from .derivative import nondifferentiable, reads
+from .fixed_point import ConvergenceError, Solution, Status
+from .learned import Learned, PerLayer, combine, count, partition, resolve
+from .leaves import as_leaf, dtype_of, settle
+from .loops import holds_convolution, loop
+from .registry import register
+from .rule import DecisionRule, all_finite
+from .saving import FileFormatError, load, save, write_atomically
+from .solver import IterativeSolver
+from .spectrum import Spectrum, spectrum
+from .verbs import Gated, augment, freeze, learn, substitute, thaw, tuned, unfold
+
+__all__ = [
+    "AbstractConstraint",
+    "ConvergenceError",
+    "DecisionRule",
+    "FileFormatError",
+    "Gated",
+    "IterativeSolver",
+    "Learned",
+    "PerLayer",
+    "Solution",
+    "Spectrum",
+    "Status",
+    "all_finite",
+    "as_leaf",
+    "augment",
+    "combine",
+    "count",
+    "dtype_of",
+    "freeze",
+    "holds_convolution",
+    "interval",
+    "learn",
+    "load",
+    "loop",
+    "nondifferentiable",
+    "partition",
+    "positive",
+    "positive_definite",
+    "reads",
+    "register",
+    "resolve",
+    "save",
+    "settle",
+    "simplex",
+    "spectrum",
+    "substitute",
+    "thaw",
+    "tuned",
+    "unconstrained",
+    "unfold",
+    "write_atomically",
+]

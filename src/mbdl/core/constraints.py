@@ -72,7 +72,8 @@ class Interval(AbstractConstraint):
         if _concrete(value) and not bool(jnp.all((value > lower) & (value < upper))):
             raise ValueError(
                 f"interval: the value {np.asarray(value)} is not strictly between {np.asarray(self.lower)} and "
-                f"{np.asarray(self.upper)}. A value on the boundary has no raw value: move it inside, or widen the interval"
+                f"{np.asarray(self.upper)}. A value on the boundary has no raw value: move it inside, or widen the "
+                f"interval"
             )
         ratio = (value - lower) / (upper - lower)
         return jnp.log(ratio) - jnp.log1p(-ratio), Interval(lower, upper)
@@ -85,8 +86,8 @@ class PositiveDefinite(AbstractConstraint):
     r"""Symmetric positive-definite matrices, $V = C\,\Lambda\Lambda^\top C^\top$.
 
     $C$ is the Cholesky factor of the first value, so that steps are relative to it whatever its scale, and $\Lambda$ is
-    lower triangular with $\mathrm{softplus}$ on its diagonal; its $n(n+1)/2$ entries are what is learned. Leading axes are
-    batch axes. A singular covariance has no raw value: hold it by its factor and learn that.
+    lower triangular with $\mathrm{softplus}$ on its diagonal; its $n(n+1)/2$ entries are what is learned. Leading
+    axes are batch axes. A singular covariance has no raw value: hold it by its factor and learn that.
     """
 
     anchor: Inexact[Array, "... n n"] | None = None
@@ -134,7 +135,8 @@ class Simplex(AbstractConstraint):
             tolerance = 8 * value.shape[-1] * jnp.finfo(value.dtype).eps
             if not bool(jnp.all(value > 0) & jnp.all(jnp.abs(total - 1) <= tolerance)):
                 raise ValueError(
-                    f"simplex: expected positive probabilities that sum to one, got {np.asarray(value)}. A zero has no raw "
+                    f"simplex: expected positive probabilities that sum to one, got {np.asarray(value)}. A zero has "
+                    f"no raw "
                     "value: start from a small positive probability and normalise"
                 )
         return jnp.log(value[..., :-1]) - jnp.log(value[..., -1:]), self

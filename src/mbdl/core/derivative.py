@@ -37,8 +37,8 @@ def nondifferentiable(value: Tree, what: str, remedy: str) -> Tree:
 def reads(function: Callable[..., Any], *arguments: Any) -> Any:
     """Which array leaves of the arguments the outputs of a function depend on.
 
-    **Returns:** a tree of the arguments' structure with a bool in the place of every array, `False` for what is not one.
-    A leaf that enters a nested call counts as read.
+    **Returns:** a tree of the arguments' structure with a bool in the place of every array, `False` for what is not
+    one. A leaf that enters a nested call counts as read.
     """
     dynamic, static = eqx.partition(arguments, eqx.is_array)
     leaves, structure = jax.tree.flatten(dynamic)

@@ -55,7 +55,8 @@ class Solution(eqx.Module):
             return
         how = "diverged" if bool(self.status == Status.diverged) else "did not converge"
         raise ConvergenceError(
-            f"{name}.solve {how} in {int(self.iterations)} iterations (residual {float(self.residual):.3g}). Raise `maximum` or "
+            f"{name}.solve {how} in {int(self.iterations)} iterations (residual {float(self.residual):.3g}). Raise "
+            f"`maximum` or "
             "`tolerance`, take a smaller step size, or pass throw=False to get the solution with its status",
             self,
         )

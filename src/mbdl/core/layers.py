@@ -8,7 +8,7 @@ import jax
 from jax.tree_util import keystr
 
 from .learned import Learned, PerLayer
-from .select import Address, _children, replace
+from .select import Address, children, replace
 
 
 def per_layer(rule: Any) -> dict[Address, PerLayer]:
@@ -21,7 +21,7 @@ def per_layer(rule: Any) -> dict[Address, PerLayer]:
         if isinstance(node, PerLayer) and node.level == depth:
             found[address] = node
             return
-        pairs = _children(node)
+        pairs = children(node)
         if pairs is None:
             return
         depth += isinstance(node, IterativeSolver) and address != ()
@@ -38,11 +38,12 @@ def split(rule: Any, iterations: int) -> tuple[list[Any], Callable[[list[Any]], 
     **Raises:** `ValueError` when a stack does not have one entry for each iteration.
     """
     layers = per_layer(rule)
-    for address, leaf in layers.items():
+    for leaf in layers.values():
         depths = {value.shape[0] if value.ndim else 0 for value in jax.tree.leaves(leaf.value) if eqx.is_array(value)}
         if depths - {iterations}:
             raise ValueError(
-                f"{type(rule).__name__}: a per-layer value has {sorted(depths)} layers and the solver {iterations} iterations. "
+                f"{type(rule).__name__}: a per-layer value has {sorted(depths)} layers and the solver {iterations} "
+                f"iterations. "
                 "Unfold it to the depth of its values, or unfold the solver anew"
             )
     addresses = list(layers)
@@ -62,7 +63,7 @@ def name(rule: Any, address: Address) -> str:
     """The path of an address as a user would write it."""
     path, node = "", rule
     for step in address:
-        pairs = _children(node)
+        pairs = children(node)
         assert pairs is not None
         key, child = pairs[step]
         wrapper = isinstance(node, (Learned, PerLayer))

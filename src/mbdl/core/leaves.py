@@ -13,8 +13,9 @@ Tree = TypeVar("Tree")
 def as_leaf(value: Any) -> Any:
     """Turn a number that a user wrote into an array leaf of a rule.
 
-    A Python number becomes a *weakly typed* array, which takes the dtype of the rule that it is put into (see `settle`).
-    As an array it costs no new trace for a new value. What is an array, `Learned` or `PerLayer` already is returned as is.
+    A Python number becomes a *weakly typed* array, which takes the dtype of the rule that it is put into (see
+    `settle`). As an array it costs no new trace for a new value. What is an array, `Learned` or `PerLayer` already is
+    returned as is.
 
     **Arguments:**
 
@@ -51,7 +52,8 @@ def dtype_of(tree: Any) -> np.dtype:
 def settle(tree: Tree, dtype: Any = None) -> Tree:
     """Give every weakly typed number in a tree the dtype of its context.
 
-    Python numbers and NumPy arrays become JAX arrays. Nothing is float64 inside a float32 rule afterwards, also under x64.
+    Python numbers and NumPy arrays become JAX arrays. Nothing is float64 inside a float32 rule afterwards, also under
+    x64.
 
     **Arguments:**
 

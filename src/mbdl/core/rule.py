@@ -16,10 +16,11 @@ from .leaves import dtype_of, settle
 
 
 class DecisionRule(eqx.Module):
-    """A map from a context $x$ to a decision $s$; a pytree whose known leaves are arrays and whose learned ones are `Learned`.
+    """A map from a context $x$ to a decision $s$; a pytree whose known leaves are arrays and whose learned ones are
+    `Learned`.
 
-    A subclass implements `decide`, and `valid` where an input may be non-finite. Both see the rule resolved: every `Learned`
-    replaced by its value. A context is one example without a batch axis; batches are `jax.vmap(rule)(xs)`.
+    A subclass implements `decide`, and `valid` where an input may be non-finite. Both see the rule resolved: every
+    `Learned` replaced by its value. A context is one example without a batch axis; batches are `jax.vmap(rule)(xs)`.
 
     Numbers in fields become arrays in the dtype of the rule's other arrays. Rules hash and compare by identity.
 
@@ -149,9 +150,11 @@ def _raise_for(rule: DecisionRule, bits: int, x: Any) -> None:
             if np.asarray(leaf).dtype.kind in "fc"
         )
         raise ValueError(
-            f"{name}: the input is not valid: {bad} of its values are not finite. Remove or impute them before the rule is applied"
+            f"{name}: the input is not valid: {bad} of its values are not finite. Remove or impute them before the "
+            f"rule is applied"
         )
     raise ValueError(
-        f"{name}: the decision is not finite although the input is. The rule diverged or its parameters are out of range: "
+        f"{name}: the decision is not finite although the input is. The rule diverged or its parameters are out of "
+        f"range: "
         "try a smaller step size, fewer iterations or float64"
     )

@@ -56,7 +56,7 @@ class Selection:
         return self.nodes[-1]
 
 
-def _children(node: Any) -> list[tuple[Any, Any]] | None:
+def children(node: Any) -> list[tuple[Any, Any]] | None:
     """The (key, child) pairs of a node, or `None` for a leaf."""
     flat = default_registry.flatten_one_level_with_keys(node)
     return None if flat is None else list(flat[0])
@@ -73,7 +73,7 @@ def _view(tree: Any) -> tuple[Any, dict[int, Selection], list[Any]]:
     alive: list[Any] = []  # identities are unique only among living objects
 
     def walk(node: Any, address: Address, name: str, wrappers: tuple[tuple[Address, Any], ...], inside: bool) -> Any:
-        pairs = _children(node)
+        pairs = children(node)
         if isinstance(node, (Learned, PerLayer)) and pairs is not None:
             (position, held) = (0, node.raw if isinstance(node, Learned) else node.value)
             return walk(held, (*address, position), name, (*wrappers, (address, node)), inside)
@@ -100,15 +100,16 @@ def select(tree: Any, where: Callable[[Any], Any], verb: str, *, whole: bool = F
 
     `where` sees the tree as algorithms do, without wrappers, so one selector works before and after every verb.
 
-    **Raises:** `ValueError` when nothing, the same thing twice, one thing inside another, the whole rule (unless `whole`),
-    or something that is not a part of the rule is selected.
+    **Raises:** `ValueError` when nothing, the same thing twice, one thing inside another, the whole rule (unless
+    `whole`), or something that is not a part of the rule is selected.
     """
     view, index, alive = _view(tree)
     try:
         chosen = where(view)
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{verb}: the selector could not be applied to {type(tree).__name__}: {error}. It gets the rule and returns "
+            f"{verb}: the selector could not be applied to {type(tree).__name__}: {error}. It gets the rule and "
+            f"returns "
             f"parts of it, for example lambda r: r.step_size. The rule's fields are {', '.join(_fields(tree))}"
         ) from error
 
@@ -125,7 +126,8 @@ def select(tree: Any, where: Callable[[Any], Any], verb: str, *, whole: bool = F
                 collect(item)
         elif part is not None:
             raise ValueError(
-                f"{verb}: the selector returned {part!r}, which is not a part of the rule. Return parts of the rule as they "
+                f"{verb}: the selector returned {part!r}, which is not a part of the rule. Return parts of the rule "
+                f"as they "
                 "are, for example lambda r: (r.step_size, r.prior.weight)"
             )
 
@@ -167,7 +169,7 @@ def replace(tree: Any, changes: dict[Address, Any]) -> Any:
             return changes[address]
         if not any(other[: len(address)] == address for other in changes):
             return node
-        pairs = _children(node)
+        pairs = children(node)
         assert pairs is not None
         return _rebuild(node, [walk(child, (*address, i)) for i, (_, child) in enumerate(pairs)])
 
@@ -180,7 +182,7 @@ def ancestors(tree: Any, address: Address) -> list[Any]:
     node = tree
     for step in address:
         found.append(node)
-        pairs = _children(node)
+        pairs = children(node)
         assert pairs is not None
         node = pairs[step][1]
     return found

@@ -20,7 +20,8 @@ class IterativeSolver(DecisionRule):
 
     A subclass writes `init`, `step` and `decision`, and its constructor sets `iterations`. The same object is run
 
-    - for a fixed depth, `solver(x)`, differentiable through its iterations; `solver(x, trace=True)` returns every iterate;
+    - for a fixed depth, `solver(x)`, differentiable through its iterations; `solver(x, trace=True)` returns every
+      iterate;
     - until convergence, `solver.solve(x)`, with implicit gradients at the fixed point.
 
     **Attributes:**
@@ -37,7 +38,8 @@ class IterativeSolver(DecisionRule):
     def __check_init__(self):
         if isinstance(self.iterations, bool) or not isinstance(self.iterations, int) or self.iterations < 1:
             raise ValueError(
-                f"{type(self).__name__}: expected a number of iterations of at least 1, got iterations={self.iterations!r}"
+                f"{type(self).__name__}: expected a number of iterations of at least 1, got "
+                f"iterations={self.iterations!r}"
             )
         # A hand-written constructor sets what is its own; these two are the verbs'.
         for name, default in (("rematerialise", False), ("correction", None)):
@@ -124,9 +126,9 @@ class IterativeSolver(DecisionRule):
     def solve(self, x: Any, *, tolerance: float = 1e-6, maximum: int = 10_000, throw: bool = True) -> Solution:
         """Iterate until the residual is below a tolerance.
 
-        The decision has implicit gradients at the fixed point, with respect to the context and to every parameter that the
-        fixed point depends on. Those that it does not depend on (`hyperparameters`, and what only `init` reads) raise while
-        tracing when their gradient is asked for.
+        The decision has implicit gradients at the fixed point, with respect to the context and to every parameter
+        that the fixed point depends on. Those that it does not depend on (`hyperparameters`, and what only `init`
+        reads) raise while tracing when their gradient is asked for.
 
         **Arguments:**
 
@@ -141,7 +143,8 @@ class IterativeSolver(DecisionRule):
         """
         if layers.per_layer(self):
             raise ValueError(
-                f"{type(self).__name__}: solve iterates one map until convergence, and this solver is unfolded with values "
+                f"{type(self).__name__}: solve iterates one map until convergence, and this solver is unfolded with "
+                f"values "
                 "that differ from layer to layer. Call the rule itself, or solve with the solver that was unfolded"
             )
         solution, flags = evaluate(self, "_solve", x, jnp.asarray(tolerance), jnp.asarray(maximum))

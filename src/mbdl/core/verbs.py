@@ -1,4 +1,5 @@
-"""The verbs that move a rule along the spectrum. Each returns a new rule of the same class and decides the same at first."""
+"""The verbs that move a rule along the spectrum. Each returns a new rule of the same class and decides the same at
+first."""
 
 import copy
 from collections.abc import Callable
@@ -38,7 +39,8 @@ def learn(rule: Rule, where: Where, *, constraint: AbstractConstraint = unconstr
     for selection in select(rule, where, "learn"):
         if selection.inside or any(map(is_learned, selection.nodes)):
             raise ValueError(
-                f"learn: {selection.name} is already learned. Select what is not, or use mbdl.freeze and mbdl.thaw to stop and "
+                f"learn: {selection.name} is already learned. Select what is not, or use mbdl.freeze and mbdl.thaw "
+                f"to stop and "
                 "resume its training"
             )
         changes[selection.chain[-1]] = wrap(_array(selection, "learn"), constraint, "learn")
@@ -98,12 +100,13 @@ def unfold(
 
     **Returns:** a solver of the same class, whose decision is at first that of the same solver at the same depth.
 
-    **Raises:** `TypeError` for a rule that does not iterate; `ValueError` for a depth below one, or what is untied already.
-    Untying what a step does not read raises when the solver is first traced.
+    **Raises:** `TypeError` for a rule that does not iterate; `ValueError` for a depth below one, or what is untied
+    already. Untying what a step does not read raises when the solver is first traced.
     """
     if not isinstance(solver, IterativeSolver):
         raise TypeError(
-            f"unfold: {type(solver).__name__} does not iterate. Unfold an iterative solver (a subclass of mbdl.IterativeSolver)"
+            f"unfold: {type(solver).__name__} does not iterate. Unfold an iterative solver (a subclass of "
+            f"mbdl.IterativeSolver)"
         )
     unfolded = _with(solver, iterations=iterations, rematerialise=rematerialise)
     layers.split(unfolded, iterations)  # raises for values of another depth
@@ -123,7 +126,8 @@ def _untied(selection: Selection, constraint: AbstractConstraint | None) -> Any:
     if any(map(is_learned, selection.nodes)) or selection.inside:
         if constraint is not None and not isinstance(constraint, Unconstrained):
             raise ValueError(
-                f"unfold: {selection.name} is learned already, with a constraint of its own. Leave constraint out, or unfold first"
+                f"unfold: {selection.name} is learned already, with a constraint of its own. Leave constraint out, "
+                f"or unfold first"
             )
         return _marked(node, "unfold") if is_learned(node) else node
     if eqx.is_array_like(selection.held):
@@ -151,7 +155,8 @@ def substitute(rule: Rule, where: Where, network: Any) -> Rule:
 
     **Returns:** the rule with the component replaced.
 
-    **Raises:** `TypeError` when it cannot stand in that place, or holds nothing to learn; `ValueError` for a bad selection.
+    **Raises:** `TypeError` when it cannot stand in that place, or holds nothing to learn; `ValueError` for a bad
+    selection.
     """
     changes = {}
     selections = select(rule, where, "substitute")
@@ -182,8 +187,10 @@ def _check_protocol(selection: Selection, component: Any) -> None:
     ]
     if protocols and not any(isinstance(held, protocol) for protocol in protocols):
         raise TypeError(
-            f"substitute: {selection.name} is {_kind(selection.held)} ({protocols[0].__name__}), and {_kind(held)} cannot stand in "
-            "its place. Wrap the network in a component with that protocol, such as mbdl.inverse.DenoiserPrior for a prior"
+            f"substitute: {selection.name} is {_kind(selection.held)} ({protocols[0].__name__}), and {_kind(held)} "
+            f"cannot stand in "
+            "its place. Wrap the network in a component with that protocol, such as mbdl.inverse.DenoiserPrior for "
+            "a prior"
         )
 
 
@@ -217,7 +224,8 @@ def augment(solver: Solver, correction: Callable[[Any, Any], Any]) -> Solver:
 
     **Returns:** a solver of the same class; its `correction` holds the network and its gate, and may be untied.
 
-    **Raises:** `TypeError` for a rule that does not iterate or has no `shift`, `ValueError` when it is augmented already.
+    **Raises:** `TypeError` for a rule that does not iterate or has no `shift`, `ValueError` when it is augmented
+    already.
     """
     if not isinstance(solver, IterativeSolver):
         raise TypeError(f"augment: {type(solver).__name__} does not iterate, so there is no iteration to correct")
@@ -253,10 +261,12 @@ def _array(selection: Selection, verb: str) -> jax.Array:
         return held
     if eqx.is_array(held):
         raise TypeError(
-            f"{verb}: {selection.name} is an array of {held.dtype}, which cannot be learned; convert it to floating point"
+            f"{verb}: {selection.name} is an array of {held.dtype}, which cannot be learned; convert it to floating "
+            f"point"
         )
     raise TypeError(
-        f"{verb}: {selection.name} is {_kind(held)}, not an array. Select its arrays, or put a network in its place with "
+        f"{verb}: {selection.name} is {_kind(held)}, not an array. Select its arrays, or put a network in its place "
+        f"with "
         "mbdl.substitute"
     )
 
