@@ -10,9 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
-
-def _concrete(value: Array) -> bool:
-    return not isinstance(value, jax.core.Tracer)
+from .leaves import is_concrete
 
 
 class AbstractConstraint(eqx.Module):
@@ -46,10 +44,10 @@ class Positive(AbstractConstraint):
     Anchored at the first value, a step of the optimiser is relative whether the value is 1e-6 or 1e6.
     """
 
-    scale: Inexact[Array, "..."] | None = None
+    scale: Inexact[Array, "..."] | float = 1.0
 
     def bind(self, value):
-        if _concrete(value) and not bool(jnp.all(value > 0)):
+        if is_concrete(value) and not bool(jnp.all(value > 0)):
             raise ValueError(
                 f"positive: the value {np.asarray(value)} is not positive. A value on the boundary has no raw value: "
                 "start from a small positive one, or use constraint=mbdl.unconstrained"
@@ -69,7 +67,7 @@ class Interval(AbstractConstraint):
     def bind(self, value):
         lower = jnp.broadcast_to(jnp.asarray(self.lower, value.dtype), value.shape)
         upper = jnp.broadcast_to(jnp.asarray(self.upper, value.dtype), value.shape)
-        if _concrete(value) and not bool(jnp.all((value > lower) & (value < upper))):
+        if is_concrete(value) and not bool(jnp.all((value > lower) & (value < upper))):
             raise ValueError(
                 f"interval: the value {np.asarray(value)} is not strictly between {np.asarray(self.lower)} and "
                 f"{np.asarray(self.upper)}. A value on the boundary has no raw value: move it inside, or widen the "
@@ -99,7 +97,7 @@ class PositiveDefinite(AbstractConstraint):
             )
         size = value.shape[-1]
         anchor = jnp.linalg.cholesky(value, symmetrize_input=False)
-        if _concrete(value):
+        if is_concrete(value):
             asymmetry = jnp.max(jnp.abs(value - jnp.swapaxes(value, -1, -2)))
             if not bool(asymmetry <= 8 * jnp.finfo(value.dtype).eps * jnp.max(jnp.abs(value))):
                 raise ValueError(
@@ -116,6 +114,8 @@ class PositiveDefinite(AbstractConstraint):
         return jnp.broadcast_to(raw, (*value.shape[:-2], raw.size)), PositiveDefinite(anchor)
 
     def __call__(self, raw):
+        if self.anchor is None:
+            raise ValueError("positive_definite: bind a value before raw arrays are mapped")
         size = self.anchor.shape[-1]
         rows, columns = np.tril_indices(size)
         entries = jnp.where(rows == columns, jax.nn.softplus(raw), raw)
@@ -130,7 +130,7 @@ class Simplex(AbstractConstraint):
     def bind(self, value):
         if value.ndim < 1 or value.shape[-1] < 2:
             raise ValueError(f"simplex: expected at least two probabilities in the last axis, got shape {value.shape}")
-        if _concrete(value):
+        if is_concrete(value):
             total = jnp.sum(value, axis=-1)
             tolerance = 8 * value.shape[-1] * jnp.finfo(value.dtype).eps
             if not bool(jnp.all(value > 0) & jnp.all(jnp.abs(total - 1) <= tolerance)):

@@ -6,8 +6,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 Tree = TypeVar("Tree")
+
+
+def is_concrete(value: Any) -> bool:
+    """Whether a value is known now, and not a tracer of a transformation."""
+    return not isinstance(value, Tracer)
 
 
 def as_leaf(value: Any) -> Any:

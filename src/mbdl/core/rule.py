@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Bool
 
 from .learned import resolve
-from .leaves import dtype_of, settle
+from .leaves import dtype_of, is_concrete, settle
 
 
 class DecisionRule(eqx.Module):
@@ -65,7 +65,7 @@ class DecisionRule(eqx.Module):
         if trace and not hasattr(self, "iterates"):
             raise TypeError(f"trace=True needs a rule that iterates; {type(self).__name__} does not")
         decision, flags = evaluate(self, "iterates" if trace else "decide", x)
-        if not isinstance(flags, jax.core.Tracer):
+        if is_concrete(flags):
             bits = int(flags)
             if bits != 3:
                 _raise_for(self, bits, x)

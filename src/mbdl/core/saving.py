@@ -124,7 +124,7 @@ def _encode(value: Any, where: str, arrays: dict[str, np.ndarray]) -> Any:
         if not all(isinstance(key, str) for key in value):
             raise TypeError(f"save: {where} is a dict whose keys are not all strings")
         return {"dict": {key: _encode(item, f"{where}[{key!r}]", arrays) for key, item in value.items()}}
-    if type(value) in (tuple, list):
+    if isinstance(value, (tuple, list)) and not hasattr(value, "_fields"):
         return {type(value).__name__: [_encode(item, f"{where}[{i}]", arrays) for i, item in enumerate(value)]}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         name = _name(type(value), where)
@@ -134,8 +134,9 @@ def _encode(value: Any, where: str, arrays: dict[str, np.ndarray]) -> Any:
             if hasattr(value, field.name)
         }
         return {"class": name, "fields": fields}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        fields = {name: _encode(getattr(value, name), f"{where}.{name}", arrays) for name in value._fields}
+    if isinstance(value, tuple):
+        names = type(value)._fields  # pyright: ignore[reportAttributeAccessIssue]
+        fields = {name: _encode(getattr(value, name), f"{where}.{name}", arrays) for name in names}
         return {"namedtuple": _name(type(value), where), "fields": fields}
     if callable(value):
         return {"function": _name(value, where)}
@@ -166,7 +167,7 @@ def _encode_array(value: Any, where: str, arrays: dict[str, np.ndarray]) -> dict
     array = np.array(value, order="C")
     if array.dtype.kind == "c":
         described["complex"] = array.dtype.name
-        array = np.stack([array.real, array.imag])
+        array = np.stack([np.real(array), np.imag(array)])
     arrays[where] = array
     return described
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from . import layers
 from .derivative import reads
 from .fixed_point import Solution, find
+from .leaves import is_concrete
 from .loops import loop
 from .rule import DecisionRule, evaluate
 
@@ -148,7 +149,7 @@ class IterativeSolver(DecisionRule):
                 "that differ from layer to layer. Call the rule itself, or solve with the solver that was unfolded"
             )
         solution, flags = evaluate(self, "_solve", x, jnp.asarray(tolerance), jnp.asarray(maximum))
-        if throw and not isinstance(flags, jax.core.Tracer):
+        if throw and is_concrete(flags):
             solution.check(self, bool(int(flags) & 1))
         return solution
 
