@@ -1,0 +1,170 @@
+"""Where minibatches come from: arrays that live on the device, an iterable of batches, or nowhere."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, PRNGKeyArray
+
+DEFAULT_BATCH = 32
+_ORDERS_AT_ONCE = 2**22
+
+
+def holds_arrays(data: Any) -> bool:
+    """Whether data is a pytree of arrays (tuple, dict, module, array) rather than a list, iterator or function of batches."""
+    if data is None or isinstance(data, list | Iterator) or (callable(data) and not isinstance(data, eqx.Module)):
+        return False
+    leaves = jax.tree.leaves(data)
+    return bool(leaves) and all(_is_array(leaf) for leaf in leaves)
+
+
+def _is_array(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array | np.ndarray | np.generic | jax.ShapeDtypeStruct) or (
+        hasattr(leaf, "__array__") and hasattr(leaf, "shape") and hasattr(leaf, "dtype")
+    )
+
+
+def leading_axis(data: Any) -> int:
+    """The number of examples in a pytree of arrays, the length of the leading axis that all of them share."""
+    shapes = {jax.tree_util.keystr(path): np.shape(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(data)}
+    if any(len(shape) == 0 for shape in shapes.values()):
+        raise ValueError(f"the arrays of the data need a leading axis of examples, but their shapes are {shapes}.")
+    sizes = {shape[0] for shape in shapes.values()}
+    if len(sizes) != 1:
+        raise ValueError(f"the arrays of the data need one leading axis of examples, but their shapes are {shapes}.")
+    size = sizes.pop()
+    if size == 0:
+        raise ValueError("the data holds no examples: its leading axis has length 0.")
+    return size
+
+
+def as_arrays(data: Any) -> Any:
+    """The same data with every array on the device; copied where it was not, so that reused host buffers do no harm."""
+    return jax.tree.map(lambda leaf: leaf if isinstance(leaf, jax.Array) else jnp.array(np.asarray(leaf)), data)
+
+
+def batch_length(batch: Any) -> int:
+    """The number of examples in a batch, 1 where its arrays share no leading axis."""
+    try:
+        return leading_axis(batch)
+    except ValueError:
+        return 1
+
+
+def checked_batch_size(batch_size: int | None, examples: int) -> int:
+    """The batch size to use: what was asked for, or 32, or all examples if there are fewer."""
+    if batch_size is None:
+        return min(DEFAULT_BATCH, examples)
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
+        raise ValueError(f"batch_size must be an integer ≥ 1, but got {batch_size!r}.")
+    if batch_size > examples:
+        raise ValueError(f"batch_size={batch_size} is more than the {examples} examples of the data.")
+    return int(batch_size)
+
+
+class Orders:
+    """The order of the examples in each epoch, a permutation that depends on the key and the epoch's number alone.
+
+    Held for a window of epochs at a time, so that one dispatch may run over several epochs.
+    """
+
+    def __init__(self, key: PRNGKeyArray, examples: int, batch_size: int, capacity: int):
+        self.key, self.examples = key, examples
+        self.steps_per_epoch = examples // batch_size
+        wanted = -(-capacity // self.steps_per_epoch) + 1
+        self.window = max(1, min(wanted, _ORDERS_AT_ONCE // examples))
+        self.first_epoch = -1
+        self.table: Any = None
+
+    def cover(self, step: int) -> int:
+        """Makes the window hold the epoch of a step; returns how many steps it holds from there."""
+        epoch = step // self.steps_per_epoch
+        last = (self.first_epoch + self.window) * self.steps_per_epoch
+        if self.first_epoch < 0 or not self.first_epoch <= epoch or step >= last:
+            self.table = _orders(self.key, jnp.int32(epoch), self.examples, self.window)
+            self.first_epoch = epoch
+        return (self.first_epoch + self.window) * self.steps_per_epoch - step
+
+
+def _permutations(key: PRNGKeyArray, first: Array, examples: int, window: int) -> Int[Array, "window examples"]:
+    # A map and not a vmap: some key types draw other numbers under vmap, and the window must not matter.
+    def order(epoch: Array) -> Array:
+        return jax.random.permutation(jax.random.fold_in(key, epoch), examples).astype(jnp.int32)
+
+    return jax.lax.map(order, first + jnp.arange(window, dtype=jnp.int32))
+
+
+_orders = jax.jit(_permutations, static_argnums=(2, 3))
+
+
+class BatchesEnded(Exception):
+    """An iterator gave no more batches."""
+
+
+class Stream:
+    """Batches drawn one by one from an iterable, one ahead of the step that is running.
+
+    An iterable is started again when it ends (each time is an epoch); an iterator, e.g. a generator, is used once; a function
+    is called with the number of the epoch and returns that epoch's iterable.
+    """
+
+    def __init__(self, source: Iterable[Any] | Callable[[int], Iterable[Any]]):
+        self.source = source
+        self.used = (0, 0)  # the epoch of the last batch taken, and how many batches of it were taken
+        self._epoch, self._position = -1, 0
+        self._iterator: Iterator[Any] | None = None
+        self._ahead: Any = _END
+
+    def take(self) -> Any:
+        """The next batch, on the device."""
+        self.prefetch()
+        if self._ahead is _END:
+            raise BatchesEnded
+        batch, self.used = self._ahead
+        self._ahead = _END
+        return batch
+
+    def prefetch(self) -> None:
+        """Draws the next batch, if there is one, and starts its transfer to the device."""
+        if self._ahead is _END:
+            batch = self._draw()
+            if batch is not _END:
+                self._ahead = (as_arrays(batch), (self._epoch, self._position))
+
+    def peek(self) -> Any:
+        """The next batch, which stays the next one, or None if there is none."""
+        self.prefetch()
+        return None if self._ahead is _END else self._ahead[0]
+
+    def skip(self, batches: int, used: tuple[int, int]) -> None:
+        """Goes to where another stream of the same batches was after `batches` of them, so that resuming is exact.
+
+        Batches are drawn and thrown away; a function of the epoch is started at the epoch in question.
+        """
+        if batches and callable(self.source):
+            self._epoch = used[0] - 1
+            batches = used[1]
+        for _ in range(batches):
+            self._draw()
+        self.used = used
+
+    def _draw(self) -> Any:
+        for fresh in (False, True):
+            if self._iterator is None:
+                self._epoch, self._position = self._epoch + 1, 0
+                self._iterator = iter(self.source(self._epoch) if callable(self.source) else self.source)
+                fresh = True
+            batch = next(self._iterator, _END)
+            if batch is not _END:
+                self._position += 1
+                return batch
+            if fresh or isinstance(self.source, Iterator):
+                break
+            self._iterator = None
+        return _END
+
+
+_END = object()
