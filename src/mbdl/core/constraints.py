@@ -20,7 +20,8 @@ class AbstractConstraint(eqx.Module):
     def bind(self, value: Inexact[Array, "..."]) -> tuple[Inexact[Array, "..."], Self]:
         """Return the raw array that maps to `value`, and the constraint anchored at `value`.
 
-        **Raises:** `ValueError` when `value` is concrete and not in the interior of the set.
+        Raises:
+            ValueError: when `value` is concrete and not in the interior of the set.
         """
 
     @abc.abstractmethod
@@ -148,7 +149,8 @@ class Simplex(AbstractConstraint):
 def interval(lower: float, upper: float) -> Interval:
     """Values strictly between `lower` and `upper`.
 
-    **Raises:** `ValueError` when the interval is empty or not finite.
+    Raises:
+        ValueError: when the interval is empty or not finite.
     """
     if not (math.isfinite(lower) and math.isfinite(upper) and lower < upper):
         raise ValueError(f"interval: expected finite bounds with lower < upper, got lower={lower}, upper={upper}")

@@ -13,11 +13,10 @@ Tree = TypeVar("Tree")
 def nondifferentiable(value: Tree, what: str, remedy: str) -> Tree:
     """The value itself; differentiating it raises `TypeError` while tracing.
 
-    **Arguments:**
-
-    - `value`: a tree of arrays.
-    - `what`: the name of the quantity that has no derivative.
-    - `remedy`: what to do instead.
+    Args:
+        value: a tree of arrays.
+        what: the name of the quantity that has no derivative.
+        remedy: what to do instead.
     """
 
     def guard(leaf: Any) -> Any:
@@ -37,8 +36,9 @@ def nondifferentiable(value: Tree, what: str, remedy: str) -> Tree:
 def reads(function: Callable[..., Any], *arguments: Any) -> Any:
     """Which array leaves of the arguments the outputs of a function depend on.
 
-    **Returns:** a tree of the arguments' structure with a bool in the place of every array, `False` for what is not
-    one. A leaf that enters a nested call counts as read.
+    Returns:
+        a tree of the arguments' structure with a bool in the place of every array, `False` for what is not one. A
+        leaf that enters a nested call counts as read.
     """
     dynamic, static = eqx.partition(arguments, eqx.is_array)
     leaves, structure = jax.tree.flatten(dynamic)

@@ -33,12 +33,11 @@ class ConvergenceError(RuntimeError):
 class Solution(eqx.Module):
     """What `solve` returns.
 
-    **Attributes:**
-
-    - `decision`: the last iterate's decision.
-    - `iterations`: how many were taken.
-    - `residual`: the last residual.
-    - `status`: `Status.converged`, `Status.maximum_reached` or `Status.diverged`.
+    Attributes:
+        decision: the last iterate's decision.
+        iterations: how many were taken.
+        residual: the last residual.
+        status: `Status.converged`, `Status.maximum_reached` or `Status.diverged`.
     """
 
     decision: Any

@@ -35,7 +35,8 @@ def per_layer(rule: Any) -> dict[Address, PerLayer]:
 def split(rule: Any, iterations: int) -> tuple[list[Any], Callable[[list[Any]], Any]]:
     """The stacked values of a solver's layers, and the solver with one layer's values in their place.
 
-    **Raises:** `ValueError` when a stack does not have one entry for each iteration.
+    Raises:
+        ValueError: when a stack does not have one entry for each iteration.
     """
     layers = per_layer(rule)
     for leaf in layers.values():

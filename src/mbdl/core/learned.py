@@ -19,12 +19,11 @@ class Learned(eqx.Module):
     Made by the verbs (`mbdl.learn`, `mbdl.unfold`, `mbdl.substitute`, `mbdl.augment`); algorithms never see it, since
     `resolve` has replaced it by its value before they run.
 
-    **Attributes:**
-
-    - `raw`: unconstrained arrays, in the dtype of the rule.
-    - `constraint`: the bijection onto the feasible set, anchored at the first value.
-    - `origin`: the verbs that made it, in order.
-    - `frozen`: whether training leaves it as it is (it still counts as learned, not as known).
+    Attributes:
+        raw: unconstrained arrays, in the dtype of the rule.
+        constraint: the bijection onto the feasible set, anchored at the first value.
+        origin: the verbs that made it, in order.
+        frozen: whether training leaves it as it is (it still counts as learned, not as known).
     """
 
     raw: Any
@@ -49,10 +48,10 @@ class PerLayer(eqx.Module):
 
     `resolve` keeps it; only the loop over the layers of the solver that it belongs to takes it apart.
 
-    **Attributes:**
-
-    - `value`: arrays (or `Learned`, or a network) with a leading axis of one entry a layer.
-    - `level`: how many iterative solvers lie between this leaf and the solver whose layers it follows (0: the nearest).
+    Attributes:
+        value: arrays (or `Learned`, or a network) with a leading axis of one entry a layer.
+        level: how many iterative solvers lie between this leaf and the solver whose layers it follows (0: the
+            nearest).
     """
 
     value: Any
@@ -62,11 +61,10 @@ class PerLayer(eqx.Module):
     def independent(make: Callable[[PRNGKeyArray], Any], layers: int, *, key: PRNGKeyArray) -> "PerLayer":
         """Independent networks from independent keys, one a layer.
 
-        **Arguments:**
-
-        - `make`: builds one network from a key.
-        - `layers`: how many.
-        - `key`: split into one key a layer.
+        Args:
+            make: builds one network from a key.
+            layers: how many.
+            key: split into one key a layer.
 
         ```python
         prox = PerLayer.independent(lambda k: DenoiserPrior(DnCNN(key=k)), 5, key=key)
@@ -118,8 +116,9 @@ def _mask(tree: Any, inside: bool) -> Any:
 def partition(rule: Tree) -> tuple[Tree, Tree]:
     """Split a rule into what training moves and the rest.
 
-    **Returns:** two trees of the rule's structure with `None` where the other has the leaf: the arrays inside `Learned`
-    that are not frozen (the innermost `Learned` decides), and everything else. `combine` puts them together again.
+    Returns:
+        two trees of the rule's structure with `None` where the other has the leaf: the arrays inside `Learned` that
+        are not frozen (the innermost `Learned` decides), and everything else. `combine` puts them together again.
     """
     return eqx.partition(rule, _mask(rule, False))
 

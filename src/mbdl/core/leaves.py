@@ -23,11 +23,11 @@ def as_leaf(value: Any) -> Any:
     `settle`). As an array it costs no new trace for a new value. What is an array, `Learned` or `PerLayer` already is
     returned as is.
 
-    **Arguments:**
+    Args:
+        value: a Python number, an array, or a wrapped leaf.
 
-    - `value`: a Python number, an array, or a wrapped leaf.
-
-    **Raises:** `TypeError` for anything else.
+    Raises:
+        TypeError: for anything else.
     """
     from .learned import Learned, PerLayer
 
@@ -61,10 +61,9 @@ def settle(tree: Tree, dtype: Any = None) -> Tree:
     Python numbers and NumPy arrays become JAX arrays. Nothing is float64 inside a float32 rule afterwards, also under
     x64.
 
-    **Arguments:**
-
-    - `tree`: any pytree.
-    - `dtype`: floating dtype of the context; by default `dtype_of(tree)`.
+    Args:
+        tree: any pytree.
+        dtype: floating dtype of the context; by default `dtype_of(tree)`.
     """
     if dtype is None:
         dtype = dtype_of(tree)

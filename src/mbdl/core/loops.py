@@ -24,15 +24,15 @@ def loop(
     XLA on CPU runs a convolution inside a loop body many times slower than outside, so there a body that holds
     convolutions is unrolled; elsewhere it is scanned.
 
-    **Arguments:**
+    Args:
+        body: `(carry, x) -> (carry, y)`.
+        carry: the first carry.
+        xs: a tree whose arrays have a leading axis of `length`; what is not an array is passed to every iteration.
+        length: the number of iterations.
+        rematerialise: recompute the body in the backward pass instead of storing what it computed.
 
-    - `body`: `(carry, x) -> (carry, y)`.
-    - `carry`: the first carry.
-    - `xs`: a tree whose arrays have a leading axis of `length`; what is not an array is passed to every iteration.
-    - `length`: the number of iterations.
-    - `rematerialise`: recompute the body in the backward pass instead of storing what it computed.
-
-    **Returns:** the last carry, and the `y` stacked.
+    Returns:
+        the last carry, and the `y` stacked.
     """
     stacked, static = eqx.partition(xs, eqx.is_array)
 
@@ -61,7 +61,9 @@ def loop(
 def holds_convolution(function: Callable[..., Any], *arguments: Any) -> bool:
     """Whether what a function computes holds a convolution, nested calls and loops included.
 
-    **Arguments:** as the function takes them; what is not an array is held fixed.
+    Args:
+        function: any function of trees.
+        arguments: as the function takes them; what is not an array is held fixed.
     """
     dynamic, static = eqx.partition(arguments, eqx.is_array)
 

@@ -49,12 +49,12 @@ def register(thing: Registered, *, name: str | None = None) -> Registered:
 
     Used as a decorator. The same registration must have run where the rule is loaded.
 
-    **Arguments:**
+    Args:
+        thing: a class (an `equinox.Module`) or a function.
+        name: its name in files; by default `module.qualname`.
 
-    - `thing`: a class (an `equinox.Module`) or a function.
-    - `name`: its name in files; by default `module.qualname`.
-
-    **Raises:** `ValueError` for a name that another class or function has, or that begins with `mbdl.` or `jax.`.
+    Raises:
+        ValueError: for a name that another class or function has, or that begins with `mbdl.` or `jax.`.
 
     ```python
     @mbdl.register

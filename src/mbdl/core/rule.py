@@ -53,14 +53,14 @@ class DecisionRule(eqx.Module):
     def __call__(self, x: Any, *, trace: bool = False) -> Any:
         """The decision for one context, compiled once for each structure and shape.
 
-        **Arguments:**
+        Args:
+            x: the context, an array or a pytree of arrays, without batch axes.
+            trace: return the decision after every iteration, along a leading axis, instead of the last one (only for
+                rules that iterate).
 
-        - `x`: the context, an array or a pytree of arrays, without batch axes.
-        - `trace`: return the decision after every iteration, along a leading axis, instead of the last one (only for
-            rules that iterate).
-
-        **Raises:** `ValueError` when the input is not valid or the decision is not finite. Under a transformation
-        (`jit`, `vmap`, `grad`) nothing raises and NaN propagates.
+        Raises:
+            ValueError: when the input is not valid or the decision is not finite. Under a transformation (`jit`,
+                `vmap`, `grad`) nothing raises and NaN propagates.
         """
         if trace and not hasattr(self, "iterates"):
             raise TypeError(f"trace=True needs a rule that iterates; {type(self).__name__} does not")

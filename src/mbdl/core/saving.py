@@ -26,13 +26,13 @@ def save(path: str | os.PathLike[str], rule: Any) -> None:
 
     Classes and functions are stored by registered name (`mbdl.register`). The file appears whole or not at all.
 
-    **Arguments:**
+    Args:
+        path: where to write; `.mbdl` is the usual suffix.
+        rule: any rule, or part of one.
 
-    - `path`: where to write; `.mbdl` is the usual suffix.
-    - `rule`: any rule, or part of one.
-
-    **Raises:** `TypeError`, naming the field, for a class or function without a registered name (such as a lambda) or
-    a value that has no form in a file; nothing is written then.
+    Raises:
+        TypeError: naming the field, for a class or function without a registered name (such as a lambda) or a value
+            that has no form in a file; nothing is written then.
     """
     from safetensors.numpy import save as to_bytes
 
@@ -45,15 +45,16 @@ def save(path: str | os.PathLike[str], rule: Any) -> None:
 def load(path: str | os.PathLike[str]) -> Any:
     """Load what `save` wrote. Nothing in the file is executed: classes and functions are looked up by name.
 
-    **Arguments:**
+    Args:
+        path: a file that `save` wrote.
 
-    - `path`: a file that `save` wrote.
+    Returns:
+        the rule, equal to what was saved.
 
-    **Returns:** the rule, equal to what was saved.
-
-    **Raises:** `FileFormatError` for a file that is not a saved rule, is damaged, was written by a newer version,
-    names a class or function that is not registered, or does not have exactly the fields of its classes;
-    `FileNotFoundError`.
+    Raises:
+        FileFormatError: for a file that is not a saved rule, is damaged, was written by a newer version, names a
+            class or function that is not registered, or does not have exactly the fields of its classes.
+        FileNotFoundError: when there is no such file.
     """
     from safetensors import SafetensorError, safe_open
 

@@ -28,12 +28,11 @@ class _Placeholder:
 class Selection:
     """One selected node: where it is, wrappers first, and what is there.
 
-    **Attributes:**
-
-    - `name`: the path as a user would write it, such as `.prior.weight`.
-    - `chain`: addresses of its wrappers from the outside in, and last that of what they hold.
-    - `nodes`: the nodes at these addresses.
-    - `inside`: whether it lies inside the raw tree of a `Learned` further up.
+    Attributes:
+        name: the path as a user would write it, such as `.prior.weight`.
+        chain: addresses of its wrappers from the outside in, and last that of what they hold.
+        nodes: the nodes at these addresses.
+        inside: whether it lies inside the raw tree of a `Learned` further up.
     """
 
     name: str
@@ -100,8 +99,9 @@ def select(tree: Any, where: Callable[[Any], Any], verb: str, *, whole: bool = F
 
     `where` sees the tree as algorithms do, without wrappers, so one selector works before and after every verb.
 
-    **Raises:** `ValueError` when nothing, the same thing twice, one thing inside another, the whole rule (unless
-    `whole`), or something that is not a part of the rule is selected.
+    Raises:
+        ValueError: when nothing, the same thing twice, one thing inside another, the whole rule (unless `whole`), or
+            something that is not a part of the rule is selected.
     """
     view, index, alive = _view(tree)
     try:

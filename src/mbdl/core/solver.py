@@ -25,11 +25,10 @@ class IterativeSolver(DecisionRule):
       iterate;
     - until convergence, `solver.solve(x)`, with implicit gradients at the fixed point.
 
-    **Attributes:**
-
-    - `iterations`: the depth of `solver(x)`.
-    - `rematerialise`: recompute each iteration in the backward pass instead of storing it (see `mbdl.unfold`).
-    - `correction`: a learned correction added to each iterate (see `mbdl.augment`), or `None`.
+    Attributes:
+        iterations: the depth of `solver(x)`.
+        rematerialise: recompute each iteration in the backward pass instead of storing it (see `mbdl.unfold`).
+        correction: a learned correction added to each iterate (see `mbdl.augment`), or `None`.
     """
 
     iterations: int = eqx.field(static=True, kw_only=True)
@@ -131,16 +130,19 @@ class IterativeSolver(DecisionRule):
         that the fixed point depends on. Those that it does not depend on (`hyperparameters`, and what only `init`
         reads) raise while tracing when their gradient is asked for.
 
-        **Arguments:**
+        Args:
+            x: the context.
+            tolerance: the residual below which the iteration stops (see `residual`).
+            maximum: the largest number of iterations.
+            throw: raise when it does not converge; otherwise the status says so. Under a transformation nothing
+                raises.
 
-        - `x`: the context.
-        - `tolerance`: the residual below which the iteration stops (see `residual`).
-        - `maximum`: the largest number of iterations.
-        - `throw`: raise when it does not converge; otherwise the status says so. Under a transformation nothing raises.
+        Returns:
+            a `Solution`; under `jax.vmap` one status, residual and number of iterations for each instance.
 
-        **Returns:** a `Solution`; under `jax.vmap` one status, residual and number of iterations for each instance.
-
-        **Raises:** `ConvergenceError` (with `throw`), `ValueError` for an input that is not valid or an untied solver.
+        Raises:
+            ConvergenceError: (with `throw`).
+            ValueError: for an input that is not valid or an untied solver.
         """
         if layers.per_layer(self):
             raise ValueError(

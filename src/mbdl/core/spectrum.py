@@ -39,11 +39,10 @@ class Spectrum:
 
     `str` gives one line, `table()` and `markdown()` one row a component.
 
-    **Attributes:**
-
-    - `rule`: the name of the rule's class.
-    - `components`: the counts of its components.
-    - `strategies`: those by which it learned, in the order of the spectrum; empty for a rule that is only a model.
+    Attributes:
+        rule: the name of the rule's class.
+        components: the counts of its components.
+        strategies: those by which it learned, in the order of the spectrum; empty for a rule that is only a model.
     """
 
     rule: str
@@ -119,11 +118,11 @@ def spectrum(rule: Any) -> Spectrum:
     *frozen*; and those *tuned* by a search (`mbdl.tuned`). Strategies follow from the verbs that were applied: a
     correction added by `mbdl.augment` to a solver counts as deep unfolding.
 
-    **Arguments:**
+    Args:
+        rule: any rule.
 
-    - `rule`: any rule.
-
-    **Returns:** a `Spectrum`.
+    Returns:
+        a `Spectrum`.
     """
     found: set[str] = set()
     pairs = children(rule) or []

@@ -23,17 +23,18 @@ Where = Callable[[Any], Any]
 def learn(rule: Rule, where: Where, *, constraint: AbstractConstraint = unconstrained) -> Rule:
     """Learned optimisation: make arrays of a rule learned; the rule itself stays as it is.
 
-    **Arguments:**
+    Args:
+        rule: any rule.
+        where: selects arrays, for example `lambda r: (r.step_size, r.prior.weight)`.
+        constraint: the set that the values live in: `mbdl.unconstrained`, `mbdl.positive`, `mbdl.interval(a, b)`,
+            `mbdl.positive_definite` or `mbdl.simplex`.
 
-    - `rule`: any rule.
-    - `where`: selects arrays, for example `lambda r: (r.step_size, r.prior.weight)`.
-    - `constraint`: the set that the values live in: `mbdl.unconstrained`, `mbdl.positive`, `mbdl.interval(a, b)`,
-      `mbdl.positive_definite` or `mbdl.simplex`.
+    Returns:
+        the rule with the arrays wrapped in `Learned`; its decisions are the same to rounding.
 
-    **Returns:** the rule with the arrays wrapped in `Learned`; its decisions are the same to rounding.
-
-    **Raises:** `ValueError` when nothing is selected, a part is selected twice, or a value is not inside its set;
-    `TypeError` when something other than a floating-point array is selected.
+    Raises:
+        ValueError: when nothing is selected, a part is selected twice, or a value is not inside its set.
+        TypeError: when something other than a floating-point array is selected.
     """
     changes = {}
     for selection in select(rule, where, "learn"):
@@ -50,7 +51,8 @@ def learn(rule: Rule, where: Where, *, constraint: AbstractConstraint = unconstr
 def freeze(rule: Rule, where: Where) -> Rule:
     """Stop the training of learned parts; they go on counting as learned, not as known.
 
-    **Raises:** `ValueError` when nothing learned is selected.
+    Raises:
+        ValueError: when nothing learned is selected.
     """
     return _set_frozen(rule, where, True, "freeze")
 
@@ -58,7 +60,8 @@ def freeze(rule: Rule, where: Where) -> Rule:
 def thaw(rule: Rule, where: Where) -> Rule:
     """Resume the training of frozen parts.
 
-    **Raises:** `ValueError` when nothing learned is selected.
+    Raises:
+        ValueError: when nothing learned is selected.
     """
     return _set_frozen(rule, where, False, "thaw")
 
@@ -66,7 +69,9 @@ def thaw(rule: Rule, where: Where) -> Rule:
 def tuned(rule: Rule, where: Where) -> Rule:
     """Mark arrays as chosen by a search over data: `spectrum` counts them as tuned, neither known nor learned.
 
-    **Raises:** as `learn`.
+    Raises:
+        ValueError: as `learn` does.
+        TypeError: as `learn` does.
     """
     selections = select(rule, where, "tuned")
     changes = {}
@@ -87,21 +92,23 @@ def unfold(
 ) -> Solver:
     """Deep unfolding: fix the number of iterations and let parameters differ from layer to layer.
 
-    **Arguments:**
+    Args:
+        solver: an iterative solver.
+        iterations: the number of layers.
+        untie: selects what each layer has a learned copy of: arrays, or components such as a network in the place of
+            a prox. All layers begin with the solver's own value; for independent networks substitute a
+            `PerLayer.independent(…)` into the unfolded solver. `None` unties nothing.
+        constraint: the set that untied arrays live in (what is learned already keeps its own).
+        rematerialise: recompute each layer in the backward pass: memory for one layer instead of all, at the cost of
+            a second forward pass.
 
-    - `solver`: an iterative solver.
-    - `iterations`: the number of layers.
-    - `untie`: selects what each layer has a learned copy of: arrays, or components such as a network in the place of a
-      prox. All layers begin with the solver's own value; for independent networks substitute a
-      `PerLayer.independent(…)` into the unfolded solver. `None` unties nothing.
-    - `constraint`: the set that untied arrays live in (what is learned already keeps its own).
-    - `rematerialise`: recompute each layer in the backward pass: memory for one layer instead of all, at the cost of a
-      second forward pass.
+    Returns:
+        a solver of the same class, whose decision is at first that of the same solver at the same depth.
 
-    **Returns:** a solver of the same class, whose decision is at first that of the same solver at the same depth.
-
-    **Raises:** `TypeError` for a rule that does not iterate; `ValueError` for a depth below one, or what is untied
-    already. Untying what a step does not read raises when the solver is first traced.
+    Raises:
+        TypeError: for a rule that does not iterate.
+        ValueError: for a depth below one, or what is untied already. Untying what a step does not read raises when
+            the solver is first traced.
     """
     if not isinstance(solver, IterativeSolver):
         raise TypeError(
@@ -146,17 +153,18 @@ def _untied(selection: Selection, constraint: AbstractConstraint | None) -> Any:
 def substitute(rule: Rule, where: Where, network: Any) -> Rule:
     """DNN-aided optimisation: put a network (or a component that holds one) in the place of a component.
 
-    **Arguments:**
+    Args:
+        rule: any rule.
+        where: selects the component, for example `lambda r: r.prior`.
+        network: what takes its place. All of its floating-point arrays are learned, unless parts of it are marked
+            `Learned` already: then these are. A `PerLayer` gives every layer of an unfolded solver its own.
 
-    - `rule`: any rule.
-    - `where`: selects the component, for example `lambda r: r.prior`.
-    - `network`: what takes its place. All of its floating-point arrays are learned, unless parts of it are marked
-      `Learned` already: then these are. A `PerLayer` gives every layer of an unfolded solver its own.
+    Returns:
+        the rule with the component replaced.
 
-    **Returns:** the rule with the component replaced.
-
-    **Raises:** `TypeError` when it cannot stand in that place, or holds nothing to learn; `ValueError` for a bad
-    selection.
+    Raises:
+        TypeError: when it cannot stand in that place, or holds nothing to learn.
+        ValueError: for a bad selection.
     """
     changes = {}
     selections = select(rule, where, "substitute")
@@ -197,10 +205,9 @@ def _check_protocol(selection: Selection, component: Any) -> None:
 class Gated(eqx.Module):
     r"""A learned correction behind a gate that is closed at first: $\Delta = g\,c(s, x)$ with $g = 0$.
 
-    **Attributes:**
-
-    - `correction`: `(decision, x) -> delta`, of the decision's structure.
-    - `gate`: a scalar.
+    Attributes:
+        correction: `(decision, x) -> delta`, of the decision's structure.
+        gate: a scalar.
     """
 
     correction: Callable[[Any, Any], Any]
@@ -217,15 +224,16 @@ class Gated(eqx.Module):
 def augment(solver: Solver, correction: Callable[[Any, Any], Any]) -> Solver:
     """Add a learned correction to every iteration, zero at first.
 
-    **Arguments:**
+    Args:
+        solver: an iterative solver that has `shift`.
+        correction: a network `(decision, x) -> delta`, whose output has the shape of the decision.
 
-    - `solver`: an iterative solver that has `shift`.
-    - `correction`: a network `(decision, x) -> delta`, whose output has the shape of the decision.
+    Returns:
+        a solver of the same class; its `correction` holds the network and its gate, and may be untied.
 
-    **Returns:** a solver of the same class; its `correction` holds the network and its gate, and may be untied.
-
-    **Raises:** `TypeError` for a rule that does not iterate or has no `shift`, `ValueError` when it is augmented
-    already.
+    Raises:
+        TypeError: for a rule that does not iterate or has no `shift`.
+        ValueError: when it is augmented already.
     """
     if not isinstance(solver, IterativeSolver):
         raise TypeError(f"augment: {type(solver).__name__} does not iterate, so there is no iteration to correct")
