@@ -1,16 +1,39 @@
 """Risks, losses, metrics, fit and compare."""
 
-from . import losses as losses, metrics as metrics
-from .fit import fit as fit
-from .history import Fit as Fit, History as History, NonFiniteError as NonFiniteError
-from .program import Plan as Plan
+from . import losses, metrics
+from .compare import compare
+from .comparison import Comparison, Row
+from .fit import fit
+from .history import Fit, History, NonFiniteError
+from .program import Plan
 from .risk import (
-    AbstractExampleRisk as AbstractExampleRisk,
-    DeepSupervision as DeepSupervision,
-    Supervised as Supervised,
-    Unsupervised as Unsupervised,
-    deep_supervision as deep_supervision,
-    supervised as supervised,
-    unsupervised as unsupervised,
+    AbstractExampleRisk,
+    DeepSupervision,
+    Supervised,
+    Unsupervised,
+    deep_supervision,
+    supervised,
+    unsupervised,
 )
-from .run import every as every
+from .run import every
+
+__all__ = [
+    "AbstractExampleRisk",
+    "Comparison",
+    "DeepSupervision",
+    "Fit",
+    "History",
+    "NonFiniteError",
+    "Plan",
+    "Row",
+    "Supervised",
+    "Unsupervised",
+    "compare",
+    "deep_supervision",
+    "every",
+    "fit",
+    "losses",
+    "metrics",
+    "supervised",
+    "unsupervised",
+]

@@ -14,7 +14,8 @@ _ORDERS_AT_ONCE = 2**22
 
 
 def holds_arrays(data: Any) -> bool:
-    """Whether data is a pytree of arrays (tuple, dict, module, array) rather than a list, iterator or function of batches."""
+    """Whether data is a pytree of arrays (tuple, dict, module, array) rather than a list, iterator or function of "
+    "batches."""
     if data is None or isinstance(data, list | Iterator) or (callable(data) and not isinstance(data, eqx.Module)):
         return False
     leaves = jax.tree.leaves(data)
@@ -107,8 +108,8 @@ class BatchesEnded(Exception):
 class Stream:
     """Batches drawn one by one from an iterable, one ahead of the step that is running.
 
-    An iterable is started again when it ends (each time is an epoch); an iterator, e.g. a generator, is used once; a function
-    is called with the number of the epoch and returns that epoch's iterable.
+    An iterable is started again when it ends (each time is an epoch); an iterator, e.g. a generator, is used once; a
+    function is called with the number of the epoch and returns that epoch's iterable.
     """
 
     def __init__(self, source: Iterable[Any] | Callable[[int], Iterable[Any]]):

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mbdl.training.program import Carry
 from mbdl.training.state import State
 
 _FILE = "fit.safetensors"
@@ -25,8 +24,9 @@ _PLAIN = (
 class Checkpoint:
     """The checkpoint folder of one run.
 
-    The folder holds one safetensors file: arrays by name, and in its metadata JSON for the rest. It is written beside the old
-    one, flushed to the disk and renamed over it, so that a kill at any moment leaves the old or the new one whole.
+    The folder holds one safetensors file: arrays by name, and in its metadata JSON for the rest. It is written beside
+    the old one, flushed to the disk and renamed over it, so that a kill at any moment leaves the old or the new one
+    whole.
     """
 
     def __init__(self, folder: str | os.PathLike[str], every: int | None):
@@ -54,11 +54,11 @@ class Checkpoint:
         meta = {"format": _FORMAT, "settings": self.settings, "state": plain}
         self.folder.mkdir(parents=True, exist_ok=True)
         temporary = self.folder / _TEMPORARY
-        with open(temporary, "wb") as file:
+        with temporary.open("wb") as file:
             file.write(save(arrays, metadata={"mbdl.fit": json.dumps(meta)}))
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, self.folder / _FILE)
+        temporary.replace(self.folder / _FILE)
         _flush_folder(self.folder)
         self._saved = time.monotonic()
 
@@ -68,7 +68,8 @@ class Checkpoint:
             return None
         if not resume:
             raise ValueError(
-                f"{self.folder} holds the checkpoint of a run already; pass resume=True to go on with it, or another folder."
+                f"{self.folder} holds the checkpoint of a run already; pass resume=True to go on with it, or another "
+                "folder."
             )
         return Stored(*self._read())
 
@@ -103,7 +104,8 @@ class Checkpoint:
             raise ValueError(f"{path} is no checkpoint of mbdl.fit, or it is damaged: {error}.") from error
         if meta.get("format") != _FORMAT:
             raise ValueError(
-                f"{path} has the checkpoint format {meta.get('format')}, and this version of mbdl reads format {_FORMAT}; resume it "
+                f"{path} has the checkpoint format {meta.get('format')}, and this version of mbdl reads format "
+                f"{_FORMAT}; resume it "
                 "with the version that wrote it, or start again in another folder."
             )
         return arrays, meta
@@ -117,9 +119,12 @@ class Checkpoint:
             # Programs of another version may be written in other terms; the numbers are then equal to rounding only.
             names = [name for name in names if name not in ("jax", "computation")]
         if names:
-            lines = "\n".join(f"  {name}: {_short(saved.get(name))} there, {_short(here.get(name))} here" for name in names)
+            lines = "\n".join(
+                f"  {name}: {_short(saved.get(name))} there, {_short(here.get(name))} here" for name in names
+            )
             raise ValueError(
-                f"cannot resume from {self.folder}: its run is not this one.\n{lines}\nUse the same rule, data, key and "
+                f"cannot resume from {self.folder}: its run is not this one.\n{lines}\nUse the same rule, data, key "
+                "and "
                 "settings, or start again in another folder."
             )
 
@@ -131,7 +136,8 @@ class Checkpoint:
         foreign = sorted(entry.name for entry in self.folder.iterdir() if entry.name not in (_FILE, _TEMPORARY))
         if foreign:
             raise ValueError(
-                f"the checkpoint folder {self.folder} holds something else ({', '.join(foreign[:3])}…); give a folder of its own."
+                f"the checkpoint folder {self.folder} holds something else ({', '.join(foreign[:3])}…); give a "
+                "folder of its own."
             )
 
 
@@ -164,18 +170,22 @@ def _plain(leaf: jax.Array) -> np.ndarray:
     array = np.asarray(leaf)
     if array.dtype.isbuiltin != 1 or array.dtype.kind == "c":
         # bfloat16 and its kin, and complex numbers: as bytes along a last axis.
-        array = np.ascontiguousarray(array).reshape(array.shape + (1,)).view(np.uint8)
+        array = np.ascontiguousarray(array).reshape((*array.shape, 1)).view(np.uint8)
     return np.array(array, order="C")
 
 
 def _restored(prefix: str, like: Any, arrays: dict[str, np.ndarray]) -> Any:
     leaves, treedef = jax.tree.flatten(like)
-    return jax.tree.unflatten(treedef, [_as(leaf, arrays.get(f"{prefix}/{i}"), f"{prefix}/{i}") for i, leaf in enumerate(leaves)])
+    return jax.tree.unflatten(
+        treedef, [_as(leaf, arrays.get(f"{prefix}/{i}"), f"{prefix}/{i}") for i, leaf in enumerate(leaves)]
+    )
 
 
 def _as(leaf: jax.Array, array: np.ndarray | None, name: str) -> jax.Array:
     if array is None or array.shape != _plain(leaf).shape or array.dtype != _plain(leaf).dtype:
-        raise ValueError(f"the checkpoint's array {name} does not fit the rule and the optimiser; start again in another folder.")
+        raise ValueError(
+            f"the checkpoint's array {name} does not fit the rule and the optimiser; start again in another folder."
+        )
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(jnp.array(array), impl=jax.random.key_impl(leaf))
     dtype = np.dtype(leaf.dtype)

@@ -27,7 +27,8 @@ def digest_of_arrays(tree: Any) -> str:
 def structure_of(tree: Any) -> str:
     """The places, shapes and dtypes of the arrays of a tree, and a digest of them in front."""
     text = ", ".join(
-        f"{jax.tree_util.keystr(path)} {leaf.dtype}{list(leaf.shape)}" for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+        f"{jax.tree_util.keystr(path)} {leaf.dtype}{list(leaf.shape)}"
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
     )
     return f"{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()} ({text[:200]})"
 
@@ -49,8 +50,9 @@ def digest_of_computation(program: ClosedJaxpr) -> str:
         literals = [np.asarray(v.val).tobytes().hex() for v in equation.invars if isinstance(v, Literal)]
         shapes = [str(v.aval) for v in equation.outvars]
         options = sorted(
-            (name, repr(value)) for name, value in equation.params.items() if isinstance(value, bool | int | float | str | tuple)
-            and not _holds_objects(value)
+            (name, repr(value))
+            for name, value in equation.params.items()
+            if isinstance(value, bool | int | float | str | tuple) and not _holds_objects(value)
         )
         digest.update(repr((equation.primitive.name, literals, shapes, options)).encode())
         constants(c for value in equation.params.values() if isinstance(value, ClosedJaxpr) for c in value.consts)

@@ -48,37 +48,41 @@ def fit(
 ) -> Fit:
     """Trains what is learned in a rule: stochastic gradient steps on θ ↦ risk(rule_θ, batch, key).
 
-    Exactly the arrays inside `Learned` that are not frozen are trained; the optimiser never sees a known leaf. Equal arguments
-    give equal results, resumed or not: the order of an epoch depends on the key and the epoch alone, the randomness of a step on
-    the key and the step alone. Ctrl-C ends the run and returns the best rule so far (`history.interrupted`); a second one raises.
+    Exactly the arrays inside `Learned` that are not frozen are trained; the optimiser never sees a known leaf. Equal
+    arguments give equal results, resumed or not: the order of an epoch depends on the key and the epoch alone, the
+    randomness of a step on the key and the step alone. Ctrl-C ends the run and returns the best rule so far
+    (`history.interrupted`); a second one raises.
 
     Args:
         rule: a rule in which something is learned (`mbdl.learn`, `unfold`, `substitute`, `augment`).
         risk: a callable `(rule, batch, key) -> scalar`; `supervised`, `unsupervised`, `deep_supervision`, or any other.
-        optimiser: an optax transformation, learning-rate schedule included. By default Adam with a cosine schedule from 10⁻³
-            to zero over the run, behind `clip=1.0`.
+        optimiser: an optax transformation, learning-rate schedule included. By default Adam with a cosine schedule from
+            10⁻³ to zero over the run, behind `clip=1.0`.
         steps: how many gradient steps to make.
         key: a JAX random key, of the new or the old style.
         batch_size: examples per step; by default 32, or all if there are fewer. Where it is all of them, there is no
             shuffling; otherwise the remainder of an epoch that fills no batch is left out of that epoch.
-        data: what batches are made from, if it is not the `data` of the risk. A tuple, dict or other pytree of arrays with one
-            leading axis lives on the device and is batched there. A list, a loader or another iterable gives whole batches, and
-            starts again when it ends; a generator is used once; a function of the epoch's number gives that epoch's batches.
-            If there is no data at all, the batch is None.
+        data: what batches are made from, if it is not the `data` of the risk. A tuple, dict or other pytree of arrays
+            with one leading axis lives on the device and is batched there. A list, a loader or another iterable gives
+            whole batches, and starts again when it ends; a generator is used once; a function of the epoch's number
+            gives that epoch's batches. If there is no data at all, the batch is None.
         validation: data for the same risk, or a risk with data of its own (lower is better).
         validate_every: steps between validations, of which one is made before the first step and one after the last; by
             default a twentieth of the run.
         patience: stop after so many validations in a row without a new best.
-        clip: greatest global norm of the gradient; what is longer is scaled down. By default only the default optimiser clips.
-        callbacks: functions `(step, metrics, rule) -> None | True`, called after each step, or as seldom as `every(n, callback)`
-            says; True stops. `rule()` gives the rule at that step. A callback after each step costs one dispatch a step.
-        checkpoint: a folder of its own for a checkpoint, saved every ten seconds or every `checkpoint_every` steps, and at the end.
+        clip: greatest global norm of the gradient; what is longer is scaled down. By default only the default optimiser
+            clips.
+        callbacks: functions `(step, metrics, rule) -> None | True`, called after each step, or as seldom as `every(n,
+            callback)` says; True stops. `rule()` gives the rule at that step. A callback after each step costs one
+            dispatch a step.
+        checkpoint: a folder of its own for a checkpoint, saved every ten seconds or every `checkpoint_every` steps, and
+            at the end.
         checkpoint_every: steps between checkpoints.
-        resume: go on from the checkpoint in the folder, or start if there is none. Batches of an iterable that were used
-            are drawn again and thrown away.
+        resume: go on from the checkpoint in the folder, or start if there is none. Batches of an iterable that were
+            used are drawn again and thrown away.
         progress: whether to show a progress bar; by default where standard error is a terminal.
-        non_finite_limit: a step whose loss, gradient or result is not finite changes nothing and is counted; so many in a
-            row stop the run.
+        non_finite_limit: a step whose loss, gradient or result is not finite changes nothing and is counted; so many in
+            a row stop the run.
         non_finite_fraction: more of them than this fraction of `steps` stop the run.
 
     Returns:
@@ -96,7 +100,8 @@ def fit(
     ...         return self.factor * x
     >>> rule = mbdl.core.learn(Scale(1.0), lambda r: r.factor)
     >>> xs = jnp.linspace(-1.0, 1.0, 64)[:, None]
-    >>> trained, history = fit(rule, supervised((xs, 3 * xs), losses.mse), optax.adam(0.1), steps=200, key=jax.random.key(0))
+    >>> risk = supervised((xs, 3 * xs), losses.mse)
+    >>> trained, history = fit(rule, risk, optax.adam(0.1), steps=200, key=jax.random.key(0))
     >>> round(float(trained(jnp.ones(1))[0]), 2)
     3.0
     """
@@ -104,8 +109,8 @@ def fit(
     learned, rest = partition(rule)
     if not jax.tree.leaves(learned):
         raise ValueError(
-            "nothing in this rule is learned, so there is nothing to fit. Apply mbdl.learn, mbdl.unfold, mbdl.substitute or "
-            "mbdl.augment first, or mbdl.thaw what is frozen."
+            "nothing in this rule is learned, so there is nothing to fit. Apply mbdl.learn, mbdl.unfold, "
+            "mbdl.substitute or mbdl.augment first, or mbdl.thaw what is frozen."
         )
     data = getattr(risk, "data", None) if data is None else data
     bare = without_data(risk)
@@ -128,7 +133,12 @@ def fit(
     carry = copied(Carry(learned, optimiser.init(learned), zero, zero, jnp.asarray(False)))
     bad_limit = int(non_finite_fraction * steps)
     inputs = Inputs(
-        rest_parts[0], risk_parts[0], data if resident else None, step_key, jnp.int32(non_finite_limit), jnp.int32(bad_limit)
+        rest_parts[0],
+        risk_parts[0],
+        data if resident else None,
+        step_key,
+        jnp.int32(non_finite_limit),
+        jnp.int32(bad_limit),
     )
     per_epoch = examples // size if resident else 0
     compiled = programs(Static(rest_parts[1], risk_parts[1], optimiser, batches, size, per_epoch))

@@ -25,8 +25,8 @@ class History:
         best_step: after how many steps the returned rule was, by validation; the last step where nothing was validated.
         interrupted: whether Ctrl-C ended the run.
         reason: why the run ended, in words.
-        seconds: wall-clock time of the run in seconds, compilation included and summed over resumed parts; apart from the
-            rest because it is the one thing that differs between equal runs.
+        seconds: wall-clock time of the run in seconds, compilation included and summed over resumed parts; apart from
+            the rest because it is the one thing that differs between equal runs.
         plan: how steps were dispatched.
     """
 

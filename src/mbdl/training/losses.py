@@ -15,7 +15,8 @@ def _same_shape(decision: Array, target: Array, name: str) -> None:
     for value in (decision, target):
         if jnp.issubdtype(jnp.result_type(value), jnp.unsignedinteger):
             raise TypeError(
-                f"{name} got an array of {jnp.result_type(value)}, whose differences wrap around. Convert it to floating "
+                f"{name} got an array of {jnp.result_type(value)}, whose differences wrap around. Convert it to "
+                "floating "
                 "point first (an 8-bit image: image / 255)."
             )
 
@@ -110,7 +111,8 @@ def cross_entropy(
 
     Args:
         decision: unnormalised log-probabilities (logits) along the last axis; leading axes (time, pixels) are averaged.
-        target: integer class labels, shaped like `decision` without its last axis, or probabilities shaped like `decision`.
+        target: integer class labels, shaped like `decision` without its last axis, or probabilities shaped like
+            `decision`.
 
     Returns:
         The mean over the leading axes.

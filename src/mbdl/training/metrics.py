@@ -71,7 +71,8 @@ def psnr(
         decision: the image ŝ, `[height width]` or `[height width channel]`.
         target: the image s, of the same shape.
         data_range: L, the distance between the smallest and the largest possible value.
-        crop: the number of pixels cut off at each side of both images first (super-resolution papers cut off the scale).
+        crop: the number of pixels cut off at each side of both images first (super-resolution papers cut off the
+            scale).
 
     Returns:
         Decibels, higher is better; infinite where the images are equal.

@@ -28,9 +28,9 @@ class Carry(eqx.Module):
 class Record(NamedTuple):
     """What a step reports."""
 
-    loss: Array
-    gradient_norm: Array
-    good: Array
+    loss: Any
+    gradient_norm: Any
+    good: Any
 
 
 class Inputs(NamedTuple):
@@ -58,8 +58,8 @@ class Static(NamedTuple):
 class Plan(NamedTuple):
     """How `fit` dispatches its steps.
 
-    `steps_per_dispatch` is the most that one dispatch of a compiled program runs (1: each step is dispatched by itself);
-    `reason` says why.
+    `steps_per_dispatch` is the most that one dispatch of a compiled program runs (1: each step is dispatched by
+    itself); `reason` says why.
     """
 
     steps_per_dispatch: int
@@ -81,7 +81,8 @@ class Programs(NamedTuple):
 
 @functools.lru_cache(maxsize=16)
 def programs(static: Static) -> Programs:
-    """The programs for a structure; those of a few recent fits are kept, so that another seed or fold compiles nothing."""
+    """The programs for a structure; those of a few recent fits are kept, so that another seed or fold compiles "
+    "nothing."""
 
     @jax.jit
     def step(carry: Carry, inputs: Inputs, batch: Any, number: Array) -> tuple[Carry, Record]:
@@ -110,9 +111,7 @@ def programs(static: Static) -> Programs:
         in_row = jnp.where(good, 0, carry.bad_in_row + 1)
         bad = carry.bad + jnp.where(good, 0, 1)
         failed = carry.failed | (in_row >= inputs.bad_in_row_limit) | (bad > inputs.bad_limit)
-        carry = Carry(
-            chosen(learned, carry.learned), chosen(state, carry.optimiser_state), in_row, bad, failed
-        )
+        carry = Carry(chosen(learned, carry.learned), chosen(state, carry.optimiser_state), in_row, bad, failed)
         return carry, Record(loss, norm, good)
 
     def fetch(inputs: Inputs, orders: Any, first_epoch: Array, given: Any, number: Array) -> Any:
@@ -129,8 +128,8 @@ def programs(static: Static) -> Programs:
 
     @functools.partial(jax.jit, donate_argnums=0)
     def many(carry: Carry, inputs: Inputs, orders: Any, first_epoch: Array, first: Array, count: Array) -> Any:
-        # The trip count is an argument: one program serves any number of steps, so the result does not depend on where a
-        # dispatch ended (XLA compiles loops of other lengths to other roundings).
+        # The trip count is an argument: one program serves any number of steps, so that the result does not depend on
+        # where a dispatch ended (XLA compiles loops of other lengths to other roundings).
         def body(i: Array, state: tuple[Carry, Record]) -> tuple[Carry, Record]:
             carry, records = state
             carry, record = step(carry, inputs, fetch(inputs, orders, first_epoch, None, first + i), first + i)
@@ -162,7 +161,8 @@ def _checked_scalar(value: Any) -> Array:
     value = jnp.asarray(value)
     if value.shape != () or not jnp.issubdtype(value.dtype, jnp.floating):
         raise ValueError(
-            f"a risk must return a real floating-point scalar, but this one returned shape {value.shape} of {value.dtype}; "
+            f"a risk must return a real floating-point scalar, but this one returned shape {value.shape} of "
+            f"{value.dtype}; "
             "average over the batch (jnp.mean), and take a real loss of complex numbers."
         )
     return value

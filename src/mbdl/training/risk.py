@@ -1,7 +1,7 @@
 """Risks: what a rule is trained to make small.
 
-A risk is a callable `(rule, batch, key) -> scalar`. Those of this file are pytrees that hold their data and average a value
-over the examples of a batch; any other callable of that form is a risk too.
+A risk is a callable `(rule, batch, key) -> scalar`. Those of this file are pytrees that hold their data and average a
+value over the examples of a batch; any other callable of that form is a risk too.
 """
 
 import abc
@@ -20,8 +20,8 @@ from mbdl.training.batches import as_arrays, holds_arrays, leading_axis
 class AbstractExampleRisk(eqx.Module):
     """A risk that is the mean of one value per example: (1/N) Σᵢ value(rule, exampleᵢ).
 
-    `fit` takes the minibatches from `data`, and validates in batches of one size, padded, because it knows that examples
-    do not interact.
+    `fit` takes the minibatches from `data`, and validates in batches of one size, padded, because it knows that
+    examples do not interact.
     """
 
     data: eqx.AbstractVar[Any]
@@ -83,8 +83,8 @@ def supervised(data: Any, loss: Callable[[Any, Any], Array]) -> Supervised:
     """The empirical risk (1/N) Σᵢ loss(rule(xᵢ), sᵢ).
 
     Args:
-        data: `(xs, targets)`, two pytrees of arrays with one leading axis of N examples; or an iterable of such pairs; or
-            None if `fit` is given the data.
+        data: `(xs, targets)`, two pytrees of arrays with one leading axis of N examples; or an iterable of such pairs;
+            or None if `fit` is given the data.
         loss: a function `(decision, target) -> scalar` of one example, e.g. `mbdl.losses.mse`.
 
     Returns:
@@ -108,11 +108,12 @@ def supervised(data: Any, loss: Callable[[Any, Any], Array]) -> Supervised:
 def unsupervised(data: Any, objective: Callable[[Any, Any], Array]) -> Unsupervised:
     """The empirical risk (1/N) Σᵢ objective(rule(xᵢ), xᵢ), which needs no targets.
 
-    With the objective that the rule itself minimises (an unfolded solver's, a policy's cost) this is learning to optimise.
+    With the objective that the rule itself minimises (an unfolded solver's, a policy's cost) this is learning to
+    optimise.
 
     Args:
-        data: `xs`, a pytree of arrays with one leading axis of N contexts; or an iterable of batches; or None if `fit` is
-            given the data.
+        data: `xs`, a pytree of arrays with one leading axis of N contexts; or an iterable of batches; or None if `fit`
+            is given the data.
         objective: a function `(decision, x) -> scalar` of one example.
 
     Returns:
@@ -133,29 +134,27 @@ def unsupervised(data: Any, objective: Callable[[Any, Any], Array]) -> Unsupervi
     return Unsupervised(data, objective)
 
 
-def deep_supervision(
-    data: Any, loss: Callable[[Any, Any], Array], weights: Any
-) -> DeepSupervision:
-    """The empirical risk (1/N) Σᵢ Σₖ wₖ loss(s⁽ᵏ⁾(xᵢ), sᵢ) over the iterates k = 0 … K−1 that `rule(x, trace=True)` returns.
+def deep_supervision(data: Any, loss: Callable[[Any, Any], Array], weights: Any) -> DeepSupervision:
+    """The empirical risk (1/N) Σᵢ Σₖ wₖ loss(s⁽ᵏ⁾(xᵢ), sᵢ) over the iterates k = 0 … K−1 of a rule.
 
-    The weights are used as they are, not normalised.
+    The iterates are what `rule(x, trace=True)` returns. The weights are used as they are, not normalised.
 
     Args:
         data: as for `supervised`.
         loss: a function `(decision, target) -> scalar` of one example.
-        weights: an array of K weights ≥ 0, or a function of k that gives one, e.g. `lambda k: math.log(k + 1)`, which leaves
-            the first iterate free.
+        weights: an array of K weights ≥ 0, or a function of k that gives one, e.g. `lambda k: math.log(k + 1)`, which
+            leaves the first iterate free.
 
     Returns:
         A risk, a pytree whose leaves are the data and the weights.
 
     Raises:
-        ValueError: if a weight is negative or not finite, if all are zero, or (when it is used) if there are not as many
-            weights as iterates.
+        ValueError: if a weight is negative or not finite, if all are zero, or (when it is used) if there are not as
+            many weights as iterates.
         TypeError: if the loss is not callable, or (when it is used) if the rule does not iterate.
 
-    Source: logarithmic weights are those of N. Samuel, T. Diskin and A. Wiesel, "Learning to detect", IEEE Transactions on
-    Signal Processing 67(10), 2019.
+    Source: logarithmic weights are those of N. Samuel, T. Diskin and A. Wiesel, "Learning to detect", IEEE Transactions
+    on Signal Processing 67(10), 2019.
     """
     _check_function(loss, "deep_supervision", "loss(decision, target)")
     _check_pairs(data, "deep_supervision")
@@ -169,7 +168,8 @@ def _weights(weights: Any, iterations: int) -> Float[Array, " iterations"]:
         return jnp.asarray(_checked_weights(np.asarray([float(weights(k)) for k in range(iterations)])))
     if weights.shape[0] != iterations:
         raise ValueError(
-            f"deep_supervision was given {weights.shape[0]} weights, but the rule's trace has {iterations} iterates; give one "
+            f"deep_supervision was given {weights.shape[0]} weights, but the rule's trace has {iterations} iterates; "
+            "give one "
             "weight for each, or a function of the iterate's index."
         )
     return weights

@@ -99,8 +99,10 @@ class Run:
             self.checkpoint.save(state)
         if self.validator is not None and state.best is None and not interrupted:
             raise NonFiniteError(
-                f"the validation risk was never finite ({len(state.validation)} times until step {state.done}), so there is no "
-                "best rule. The last rule is in error.fit. Look for NaN in the validation data, or for a rule that diverges on it.",
+                f"the validation risk was never finite ({len(state.validation)} times until step {state.done}), so "
+                "there is no "
+                "best rule. The last rule is in error.fit. Look for NaN in the validation data, or for a rule that "
+                "diverges on it.",
                 state.done,
                 self.fit(interrupted),
             )
@@ -123,7 +125,9 @@ class Run:
         except BatchesEnded:
             state.reason = f"the batches ended after {state.done} of {self.settings.steps} steps"
             warnings.warn(
-                f"{state.reason}; give a list of batches or a function of the epoch to go on.", UserWarning, stacklevel=4
+                f"{state.reason}; give a list of batches or a function of the epoch to go on.",
+                UserWarning,
+                stacklevel=4,
             )
             return
         count = len(record.loss)
@@ -210,9 +214,12 @@ class Run:
         state = self.state
         state.reason = "too many steps were not finite"
         raise NonFiniteError(
-            f"training stopped at step {state.done}: its loss, gradient or result was not finite, the {state.in_row}. time in a row "
-            f"and {state.bad} times in all (limits: {self.settings.non_finite_limit} in a row, {self.settings.bad_limit} in "
-            f"all). These steps were skipped; the last good rule is in error.fit. Try a smaller learning rate, clip=1.0, or look "
+            f"training stopped at step {state.done}: its loss, gradient or result was not finite, the "
+            f"{state.in_row}. time in a row "
+            f"and {state.bad} times in all (limits: {self.settings.non_finite_limit} in a row, "
+            f"{self.settings.bad_limit} in "
+            f"all). These steps were skipped; the last good rule is in error.fit. Try a smaller learning rate, "
+            "clip=1.0, or look "
             "for NaN in the data.",
             state.done,
             self.fit(),
@@ -248,7 +255,9 @@ class Run:
         for callback in self.callbacks:
             if state.done % callback.steps and state.done != self.settings.steps:
                 continue
-            answer = callback.callback(state.done, dict(metrics), lambda: combine(copied(state.carry.learned), self.rest))
+            answer = callback.callback(
+                state.done, dict(metrics), lambda: combine(copied(state.carry.learned), self.rest)
+            )
             if answer is not None and not isinstance(answer, bool | np.bool_):
                 raise TypeError(f"a callback returns None to go on or True to stop, but one returned {answer!r}.")
             if answer and state.reason is None:

@@ -16,7 +16,8 @@ def crop_border(image: Float[Array, "height width *channel"], crop: int) -> Floa
         return image
     if crop < 0 or jnp.ndim(image) not in (2, 3) or min(jnp.shape(image)[:2]) <= 2 * crop:
         raise ValueError(
-            f"cannot crop {crop} pixels off each side of an image of shape {jnp.shape(image)}: the crop must be positive and "
+            f"cannot crop {crop} pixels off each side of an image of shape {jnp.shape(image)}: the crop must be "
+            "positive and "
             "leave at least one pixel of [height width] or [height width channel]."
         )
     return image[crop:-crop, crop:-crop]
@@ -43,8 +44,8 @@ def ssim(
 
         (2 μ₁μ₂ + C₁)(2 σ₁₂ + C₂) / ((μ₁² + μ₂² + C₁)(σ₁² + σ₂² + C₂)),  C₁ = (0.01 L)², C₂ = (0.03 L)²,
 
-    with means and covariances weighted by an 11 × 11 Gaussian of standard deviation 1.5. Only windows that lie wholly inside
-    the image count (a border of 5 pixels has no window centred on it), and channels are averaged. This is
+    with means and covariances weighted by an 11 × 11 Gaussian of standard deviation 1.5. Only windows that lie wholly
+    inside the image count (a border of 5 pixels has no window centred on it), and channels are averaged. This is
     `skimage.metrics.structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False)`.
 
     Args:
@@ -73,7 +74,8 @@ def ssim(
     a, b = crop_border(jnp.asarray(decision), crop), crop_border(jnp.asarray(target), crop)
     if a.ndim not in (2, 3) or min(a.shape[:2]) < _WINDOW:
         raise ValueError(
-            f"ssim wants images [height width] or [height width channel] of at least {_WINDOW} × {_WINDOW} pixels after the "
+            f"ssim wants images [height width] or [height width channel] of at least {_WINDOW} × {_WINDOW} pixels "
+            "after the "
             f"crop, but got shape {a.shape}."
         )
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2

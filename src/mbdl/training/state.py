@@ -41,7 +41,12 @@ class State:
         self.validation.append(value)
         self.since_best += 1
         if np.isfinite(value) and (self.best_value is None or value < self.best_value):
-            self.best, self.best_value, self.best_step, self.since_best = copied(self.carry.learned), value, self.done, 0
+            self.best, self.best_value, self.best_step, self.since_best = (
+                copied(self.carry.learned),
+                value,
+                self.done,
+                0,
+            )
 
     def columns(self) -> dict[str, np.ndarray]:
         """The record as arrays."""

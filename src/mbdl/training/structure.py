@@ -36,7 +36,8 @@ def take_apart(tree: Any) -> tuple[list[Any], Structure]:
         hash(structure)
     except TypeError as error:
         raise TypeError(
-            "fit needs everything in the rule and the risk that is not an array to be hashable, so that compiled programs can "
+            "fit needs everything in the rule and the risk that is not an array to be hashable, so that compiled "
+            "programs can "
             f"be kept by it, but: {error}."
         ) from error
     return [leaf for leaf in leaves if eqx.is_array(leaf)], structure

@@ -36,7 +36,9 @@ class Validator:
     The same keys are used each time, so that two rules are compared on the same draws.
     """
 
-    def __init__(self, risk: Any, data: Any, rest: tuple[list[Any], Structure], batch_size: int | None, key: PRNGKeyArray):
+    def __init__(
+        self, risk: Any, data: Any, rest: tuple[list[Any], Structure], batch_size: int | None, key: PRNGKeyArray
+    ):
         arrays, structure = take_apart(risk)
         self._rest, self._risk, self._key = rest[0], arrays, key
         self._static = _Static(rest[1], structure, isinstance(risk, AbstractExampleRisk))
@@ -45,9 +47,13 @@ class Validator:
         self.data = as_arrays(data) if self._resident else data
         if self._resident:
             self.examples = leading_axis(self.data)
-            self._size = checked_batch_size(None if batch_size is None else min(batch_size, self.examples), self.examples)
+            self._size = checked_batch_size(
+                None if batch_size is None else min(batch_size, self.examples), self.examples
+            )
         elif data is not None and not callable(data) and iter(data) is data:
-            raise ValueError("validation reads its data many times: give arrays, a list of batches, or a function, no iterator.")
+            raise ValueError(
+                "validation reads its data many times: give arrays, a list of batches, or a function, no iterator."
+            )
         self._scanned: bool | None = None
 
     def digest(self) -> str:
@@ -125,7 +131,8 @@ def _programs(static: _Static) -> tuple[Any, Any, Any]:
 def validator(
     validation: Any, risk: Any, rest: tuple[list[Any], Structure], batch_size: int | None, key: PRNGKeyArray
 ) -> Validator:
-    """A validator from what a user may give: a risk with its own data, a risk without, or data for the training risk."""
+    """A validator from what a user may give: a risk with its own data, a risk without, or data for the training "
+    "risk."""
     if callable(validation):
         data = getattr(validation, "data", None)
         return Validator(without_data(validation), data, rest, batch_size, key)
