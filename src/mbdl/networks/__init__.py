@@ -1,6 +1,7 @@
 """Networks that stand where a component of a rule stands."""
 
 from .cast import cast as cast
+from .coarse_denoiser import CoarseDenoiser as CoarseDenoiser
 from .conv import Conv as Conv
 from .denoiser import AbstractDenoiser as AbstractDenoiser
 from .dncnn import DnCNN as DnCNN

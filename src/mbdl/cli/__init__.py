@@ -1,0 +1,3 @@
+"""The command line: `mbdl list | run | apply | report`."""
+
+from mbdl.cli.main import main as main

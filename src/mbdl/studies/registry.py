@@ -1,0 +1,36 @@
+"""The studies there are, each loaded when it is asked for."""
+
+import importlib
+
+from mbdl.studies.study import Study
+
+_STUDIES = {
+    "super-resolution": "mbdl.studies.super_resolution",
+}
+
+
+def names() -> tuple[str, ...]:
+    """The names of the studies, in the order in which they are listed."""
+    return tuple(_STUDIES)
+
+
+def study(name: str) -> Study:
+    """The study of a name.
+
+    Args:
+        name: one of `names()`.
+
+    Returns:
+        The study.
+
+    Raises:
+        ValueError: if there is none of that name; the message lists those there are.
+
+    Example:
+        >>> from mbdl import studies
+        >>> studies.study("super-resolution").name
+        'super-resolution'
+    """
+    if name not in _STUDIES:
+        raise ValueError(f"there is no study {name!r}; there are {', '.join(_STUDIES)}")
+    return importlib.import_module(_STUDIES[name]).STUDY
