@@ -77,7 +77,7 @@ class Checkpoint:
         """The saved state, after checking that it belongs to the same run; `state` gives the structure."""
         arrays, meta = stored.arrays, stored.meta
         self._check_settings(meta["settings"])
-        plain = {name: meta["state"][name] for name in _PLAIN} | {"used": stored.used}
+        plain: dict[str, Any] = {name: meta["state"][name] for name in _PLAIN} | {"used": stored.used}
         best = None if plain["best_value"] is None else _restored("best", state.carry.learned, arrays)
         history = {name: arrays[f"history/{name}"] for name in state.columns()}
         return State(

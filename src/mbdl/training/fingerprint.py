@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Literal
 
 from mbdl.core.loops import equations
@@ -42,7 +43,7 @@ def digest_of_computation(program: ClosedJaxpr) -> str:
 
     def constants(values: Any) -> None:
         for value in values:
-            if hasattr(value, "dtype") and not isinstance(value, jax.core.Tracer):
+            if hasattr(value, "dtype") and not isinstance(value, Tracer):
                 digest.update(digest_of_arrays(value).encode())
 
     constants(program.consts)

@@ -88,4 +88,4 @@ def psnr(
     """
     _same_shape(decision, target, "psnr")
     decision, target = crop_border(decision, crop), crop_border(target, crop)
-    return 20.0 * jnp.log10(data_range) - 10.0 * jnp.log10(jnp.mean((decision - target) ** 2))
+    return -10.0 * jnp.log10(jnp.mean((decision - target) ** 2) / data_range**2)

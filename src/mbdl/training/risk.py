@@ -66,7 +66,7 @@ class DeepSupervision(AbstractExampleRisk):
 
     data: Any
     loss: Callable[[Any, Any], Array]
-    weights: Float[Array, " iterations"] | Callable[[int], float]
+    weights: Any
 
     def values(self, rule: Any, batch: Any, key: PRNGKeyArray | None) -> Float[Array, " batch"]:
         xs, targets = _pair(batch)

@@ -90,7 +90,8 @@ class Validator:
 
     def _streamed_mean(self, inputs: _Inputs, stop: Callable[[], bool]) -> float | None:
         total, examples = 0.0, 0
-        for i, batch in enumerate(self.data(0) if callable(self.data) else self.data):
+        batches: Any = self.data(0) if callable(self.data) else self.data
+        for i, batch in enumerate(batches):
             if stop():
                 return None
             batch = as_arrays(batch)
