@@ -40,15 +40,20 @@ class ADMM(IterativeSolver):
     a `DenoiserPrior` this is plug-and-play ADMM.
 
     Args:
-        fidelity, prior, iterations, initial: as for `ISTA`.
+        fidelity: $d$, such as `LeastSquares(operator)`.
+        prior: $f$, or a `DenoiserPrior`.
         penalty: $\rho > 0$; by default a tenth of the Lipschitz constant of the fidelity's gradient, a middle value:
             the best one depends on the weight of the prior.
         adaptive: whether each context's penalty is balanced in its first 50 iterations, doubled or halved when the
             relative primal and dual residuals differ by more than a factor of ten. The scale is part of the state.
+        iterations: the depth of `solver(x)`.
+        initial: the first $z$, as for `ISTA`.
 
-    **Raises:** as `ISTA`, and `ValueError` for a penalty that is not positive.
+    Raises:
+        TypeError: for a prior without a proximal map.
+        ValueError: for a penalty that is not positive.
 
-    Differentiable in everything through a fixed depth; through `solve` in all but the penalty (with a `DenoiserPrior`
+    Differentiable in: everything through a fixed depth; through `solve` in all but the penalty (with a `DenoiserPrior`
     also in that).
 
     Source: S. Boyd et al., "Distributed optimization and statistical learning via the alternating direction method

@@ -18,7 +18,7 @@ def implicit_solve(matvec: Callable[[Any], Any], rhs: Any, solve: Callable[[Any]
         rhs: $b$.
         solve: $b \mapsto M^{-1} b$; what it closes over is not differentiated.
 
-    Differentiable in `rhs` and in everything that `matvec` closes over.
+    Differentiable in: `rhs` and in everything that `matvec` closes over.
     """
     if any(jnp.iscomplexobj(leaf) for leaf in jax.tree.leaves(rhs)):
         # The transpose of a self-adjoint complex matrix is its conjugate.

@@ -54,7 +54,7 @@ class Box(AbstractFunctional, AbstractProximable):
     Raises:
         ValueError: for a lower bound above the upper one, or a bound that is NaN.
 
-    Differentiable in the bounds.
+    Differentiable in: the bounds.
 
     >>> import jax.numpy as jnp
     >>> from mbdl import inverse

@@ -146,7 +146,7 @@ def gaussian_kernel(width: float, radius: int | None = None) -> Float[Array, "ro
         ValueError: for a width that is not positive or a radius below zero.
         TypeError: for a traced width without a radius.
 
-    Differentiable in the width, given a radius.
+    Differentiable in: the width, given a radius.
 
     >>> from mbdl import inverse
     >>> inverse.gaussian_kernel(1.0).shape

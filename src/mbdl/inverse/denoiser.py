@@ -26,7 +26,7 @@ class DenoiserPrior(AbstractProximable):
         TypeError: when a noise level is given to a network that does not take one, or none to one that needs it.
         ValueError: for a negative noise level.
 
-    Differentiable in the network, the noise level and the point.
+    Differentiable in: the network, the noise level and the point.
 
     Source: S. Venkatakrishnan, C. Bouman and B. Wohlberg, "Plug-and-play priors for model based reconstruction",
     GlobalSIP 2013.

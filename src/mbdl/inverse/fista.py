@@ -33,11 +33,19 @@ class FISTA(IterativeSolver):
     With `restart`, the momentum begins again ($t_k = 1$) whenever it points uphill,
     $(y_k - s_{k+1})^T (s_{k+1} - s_k) > 0$; each context of a batch decides for itself.
 
-    **Arguments:** those of `ISTA`, and
+    Args:
+        fidelity: $d$, such as `LeastSquares(operator)`.
+        prior: $f$, or a `DenoiserPrior`.
+        step_size: $\mu > 0$, by default as for `ISTA`.
+        restart: whether to restart the momentum adaptively.
+        iterations: the depth of `solver(x)`.
+        initial: the first iterate, as for `ISTA`.
 
-    - `restart`: whether to restart the momentum adaptively.
+    Raises:
+        TypeError: for a prior without a proximal map.
+        ValueError: for a step size that is not positive.
 
-    **Raises:** as `ISTA`. Differentiable as `ISTA`; the decision to restart is not differentiated.
+    Differentiable in: what `ISTA` is; the decision to restart is not differentiated.
 
     Source: A. Beck and M. Teboulle, "A fast iterative shrinkage-thresholding algorithm for linear inverse
     problems", SIAM J. Imaging Sciences 2, 2009; the restart is the gradient scheme of B. O'Donoghue and E. Candès,

@@ -56,7 +56,9 @@ class AbstractSmooth(AbstractFunctional):
 class Multiple(AbstractFunctional, AbstractProximable):
     r"""A functional times a number, $c f$; made by `2.0 * f`. Its proximal map is that of $f$ with $c$ times the step.
 
-    **Arguments:** `factor` ($c \ge 0$) and `functional` ($f$).
+    Args:
+        factor: $c \ge 0$.
+        functional: $f$, with a proximal map.
 
     Raises:
         ValueError: for a negative factor.

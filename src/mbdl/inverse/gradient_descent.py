@@ -23,13 +23,15 @@ class GradientDescent(IterativeSolver):
     Args:
         fidelity: $d$, such as `LeastSquares(operator)`.
         prior: $f$, smooth, such as `SquaredL2`; by default none.
-        step_size, iterations, initial: as for `ISTA`; the default step size counts the prior's gradient too.
+        step_size: $\mu > 0$; by default $1 / L$ with the Lipschitz constant of both gradients together.
+        iterations: the depth of `solver(x)`.
+        initial: the first iterate; by default `ScaledAdjoint`.
 
     Raises:
         TypeError: for a prior that is not smooth.
         ValueError: for a step size that is not positive.
 
-    Differentiable in everything through a fixed depth; through `solve` in all but the step size, and only where the
+    Differentiable in: everything through a fixed depth; through `solve` in all but the step size, and only where the
     minimiser is unique.
 
     >>> import jax.numpy as jnp

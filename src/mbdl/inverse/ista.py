@@ -31,7 +31,7 @@ class ISTA(IterativeSolver):
         TypeError: for a prior without a proximal map.
         ValueError: for a step size that is not positive.
 
-    Differentiable in everything through a fixed depth; through `solve` in all but the step size, on which the
+    Differentiable in: everything through a fixed depth; through `solve` in all but the step size, on which the
     minimiser does not depend (it does with a `DenoiserPrior`).
 
     Source: I. Daubechies, M. Defrise and C. De Mol, "An iterative thresholding algorithm for linear inverse

@@ -27,7 +27,7 @@ class L1(AbstractFunctional, AbstractProximable):
         ValueError: for a negative weight.
         TypeError: for a transform that is not orthogonal.
 
-    Differentiable in the weight and in the point, almost everywhere.
+    Differentiable in: the weight and in the point, almost everywhere.
 
     >>> import jax.numpy as jnp
     >>> from mbdl import inverse
@@ -65,7 +65,7 @@ class L1(AbstractFunctional, AbstractProximable):
 def soft_threshold(value: Array, threshold: Any) -> Array:
     r"""$\mathcal{T}_t(v) = v \max(1 - t / |v|, 0)$, entry by entry, real or complex.
 
-    Differentiable in both almost everywhere; the derivative at zero is zero.
+    Differentiable in: both almost everywhere; the derivative at zero is zero.
 
     >>> import jax.numpy as jnp
     >>> from mbdl import inverse

@@ -38,7 +38,7 @@ class LeastSquares(AbstractFidelity):
     Args:
         operator: $A$.
 
-    Differentiable in the operator's arrays, the signal and the observation.
+    Differentiable in: the operator's arrays, the signal and the observation.
 
     >>> import jax.numpy as jnp
     >>> from mbdl import inverse

@@ -22,7 +22,7 @@ class Mask(AbstractOperator):
     Raises:
         ValueError: for weights that are not finite.
 
-    Differentiable in real weights.
+    Differentiable in: real weights.
 
     >>> import jax.numpy as jnp
     >>> from mbdl import inverse

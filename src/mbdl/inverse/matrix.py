@@ -92,10 +92,14 @@ class FactoredMatrix(AbstractOperator):
     $(A^T A + w I)^{-1} b = (b - V \, \mathrm{diag}(\sigma^2 / (\sigma^2 + w)) \, V^T b) / w$: any weight, learned or
     different in every layer, costs two products. There is no copy of $A$ beside the factors, so nothing can go stale.
 
-    **Arguments:** `U` `[observed rank]`, `singular_values` `[rank]`, `Vt` `[rank signal]`; made by
-    `Matrix(A).factored()`.
+    Made by `Matrix(A).factored()`.
 
-    Differentiable in the factors as they stand (a step of training leaves the orthogonal ones only approximately
+    Args:
+        U: `[observed rank]`, orthonormal columns.
+        singular_values: $\sigma$, `[rank]`.
+        Vt: `[rank signal]`, orthonormal rows.
+
+    Differentiable in: the factors as they stand (a step of training leaves the orthogonal ones only approximately
     orthogonal: learn the singular values, or an unfactored `Matrix`). The derivative of the solve does not
     differentiate a decomposition, whose own is not defined at repeated singular values.
     """

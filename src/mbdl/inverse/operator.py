@@ -68,7 +68,7 @@ class AbstractOperator(eqx.Module):
             rhs: $b$, of the shape of $s$.
             weight: $w > 0$.
 
-        Differentiable in all of it, by the implicit function theorem: the derivative never passes through a
+        Differentiable in: all of it, by the implicit function theorem: the derivative never passes through a
         factorisation.
         """
         matvec = self.regularised_gram(weight)
@@ -130,7 +130,8 @@ class AbstractOrthogonalOperator(AbstractOperator):
 class Adjoint(AbstractOperator):
     """The adjoint of an operator, $A^T$.
 
-    **Arguments:** `operator`, $A$.
+    Args:
+        operator: $A$.
     """
 
     operator: AbstractOperator
@@ -164,7 +165,8 @@ class Adjoint(AbstractOperator):
 class OrthogonalAdjoint(AbstractOrthogonalOperator):
     """The adjoint, which is the inverse, of an orthogonal operator.
 
-    **Arguments:** `operator`, $W$.
+    Args:
+        operator: $W$.
     """
 
     operator: AbstractOrthogonalOperator
@@ -183,7 +185,9 @@ class OrthogonalAdjoint(AbstractOrthogonalOperator):
 class Scaled(AbstractOperator):
     """An operator times a number, $c A$; made by `2.0 * A`.
 
-    **Arguments:** `factor` ($c$, not zero) and `operator` ($A$).
+    Args:
+        factor: $c$, not zero.
+        operator: $A$.
 
     Raises:
         ValueError: for a factor that is not one finite number or is zero.
@@ -235,7 +239,8 @@ class Composition(AbstractOperator):
     The regularised solve is direct where the pair of the first and the rest is known, as in `Downsample(2) @
     Convolution(k)`, and where an orthogonal operator stands at either end of such a one.
 
-    **Arguments:** `operators`, the outermost (applied last) first.
+    Args:
+        operators: the outermost, which is applied last, first.
 
     Raises:
         ValueError: where the fixed shapes of neighbours differ.

@@ -22,7 +22,7 @@ class SquaredL2(AbstractSmooth, AbstractProximable):
     Raises:
         ValueError: for a negative weight.
 
-    Differentiable in the weight and in the point.
+    Differentiable in: the weight and in the point.
 
     >>> import jax.numpy as jnp
     >>> from mbdl import inverse

@@ -14,7 +14,8 @@ from .operator import AbstractOperator
 class Stack(AbstractOperator):
     r"""Several operators on one signal, $x = (A_1 s, \dots, A_n s)$, a tuple.
 
-    **Arguments:** `operators`, one or more, on the same kind of signal.
+    Args:
+        operators: one or more, on the same kind of signal.
 
     Raises:
         ValueError: for none, and where their fixed input shapes differ.

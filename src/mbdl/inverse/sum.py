@@ -20,7 +20,8 @@ class Sum(AbstractFunctional, AbstractProximable):
     \mathrm{prox}_{\frac{\mu}{1 + \mu a} f}(\frac{v}{1 + \mu a})$) and, where $f$ acts entry by entry (`L1` without
     transform, or no $f$), with `NonNegative` and `Box` (the map of $f$, then the projection).
 
-    **Arguments:** `terms`, the functionals.
+    Args:
+        terms: the functionals.
 
     Raises:
         TypeError: where the proximal map of the sum is not known.
@@ -70,7 +71,8 @@ class Sum(AbstractFunctional, AbstractProximable):
 class Separable(AbstractFunctional, AbstractProximable):
     r"""One prior for each part of a signal that is a tuple, $f(s_1, \dots, s_n) = \sum_i f_i(s_i)$.
 
-    **Arguments:** `terms`, a functional for each part.
+    Args:
+        terms: a functional for each part.
 
     Raises:
         ValueError: where the signal does not have as many parts.

@@ -35,7 +35,7 @@ class TotalVariation(AbstractFunctional, AbstractProximable):
     Raises:
         ValueError: for a negative weight, or fewer than one iteration.
 
-    Differentiable in the weight and in the point, through the steps.
+    Differentiable in: the weight and in the point, through the steps.
 
     Source: A. Beck and M. Teboulle, "Fast gradient-based algorithms for constrained total variation image
     denoising and deblurring problems", IEEE Trans. Image Processing 18, 2009, without its constraint.
