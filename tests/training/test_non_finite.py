@@ -1,0 +1,96 @@
+"""Steps that are not finite: skipped, counted, and in the end an error with the last good rule."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from mbdl.training import NonFiniteError, fit, losses, supervised
+from training.toys import affine, pairs, same
+
+XS, TARGETS = pairs(24)
+KEY = jax.random.key(4)
+GOOD = (XS, TARGETS)
+BAD = (np.where(np.arange(24)[:, None] == 3, np.nan, XS).astype(np.float32), TARGETS)
+RISK = supervised(None, losses.mse)
+ADAM = optax.adam(0.1)
+
+
+def test_a_bad_step_changes_neither_parameters_nor_optimiser_state():
+    with_bad = fit(affine(), RISK, ADAM, data=[GOOD, BAD, GOOD, GOOD], steps=8, non_finite_fraction=0.5, key=KEY)
+    without = fit(affine(), RISK, ADAM, data=[GOOD], steps=6, key=KEY)
+    assert with_bad.history.skipped.tolist() == [False, True, False, False] * 2
+    assert np.isnan(with_bad.history.losses[[1, 5]]).all()
+    assert same(with_bad.rule, without.rule)
+    np.testing.assert_array_equal(with_bad.history.losses[~with_bad.history.skipped], without.history.losses)
+
+
+def test_bad_steps_inside_a_compiled_loop():
+    # One bad example in arrays: each epoch of three batches has one bad step.
+    result = fit(affine(), RISK, ADAM, data=BAD, batch_size=8, steps=30, non_finite_fraction=0.5, key=KEY)
+    assert result.history.plan.scanned
+    assert result.history.skipped.reshape(10, 3).sum(axis=1).tolist() == [1] * 10
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(result.rule))
+
+
+def test_an_infinite_gradient_of_a_finite_loss_is_bad_too():
+    def risk(rule, batch, key):
+        return jnp.mean(jnp.sqrt(jnp.abs(rule(jnp.zeros(3)) + 0.0 * batch[0][0])))
+
+    with pytest.raises(NonFiniteError) as caught:
+        fit(affine(), risk, ADAM, data=GOOD, batch_size=24, steps=4, key=KEY)
+    assert np.isfinite(caught.value.fit.history.losses).all()
+    assert not np.isfinite(caught.value.fit.history.gradient_norms).any()
+
+
+def test_a_step_to_infinity_is_not_taken():
+    result = fit(affine(), RISK, optax.sgd(1e38), data=[GOOD], steps=1, non_finite_fraction=1.0, key=KEY)
+    assert result.history.skipped.tolist() == [True]
+    assert same(result.rule, affine())
+
+
+@pytest.mark.parametrize("scanned", [True, False])
+def test_a_limit_in_a_row_stops_with_the_last_good_rule(scanned, monkeypatch):
+    monkeypatch.setattr("mbdl.training.program.holds_convolution", lambda *_: not scanned)
+
+    def risk(rule, batch, key):
+        value = jnp.mean(rule(jnp.ones(3)) ** 2)
+        # Descends, and is not finite any more once the decision is small.
+        return jnp.where(value < 0.2, jnp.nan, value)
+
+    with pytest.raises(NonFiniteError, match=r"at step \d+: .* the 4\. time in a row") as caught:
+        fit(affine(), risk, optax.sgd(0.1), steps=500, non_finite_limit=4, key=KEY)
+    error = caught.value
+    history = error.fit.history
+    assert error.step == len(history.steps)
+    assert history.skipped.tolist() == [False] * (error.step - 4) + [True] * 4
+    assert f"at step {error.step}" in str(error)
+    good = fit(affine(), risk, optax.sgd(0.1), steps=error.step - 4, key=KEY)
+    assert same(error.fit.rule, good.rule)
+
+
+def test_a_fraction_of_the_steps_stops_too():
+    data = [GOOD, GOOD, BAD]
+    with pytest.raises(NonFiniteError, match="3 times in all") as caught:
+        fit(affine(), RISK, ADAM, data=data, steps=20, non_finite_fraction=0.1, key=KEY)
+    assert caught.value.step == 9
+    result = fit(affine(), RISK, ADAM, data=data, steps=20, non_finite_fraction=0.3, key=KEY)
+    assert result.history.skipped.sum() == 6
+
+
+def test_a_validation_that_is_not_finite_is_never_the_best():
+    values = iter([3.0, np.nan, 2.0, np.inf])
+
+    def validation(rule, batch, key):
+        return jax.pure_callback(lambda: np.float32(next(values)), jax.ShapeDtypeStruct((), jnp.float32))
+
+    result = fit(affine(), RISK, ADAM, data=[GOOD], validation=validation, validate_every=1, steps=3, key=KEY)
+    assert result.history.best_step == 2
+    np.testing.assert_array_equal(result.history.validation, [3.0, np.nan, 2.0, np.inf])
+
+
+def test_a_validation_that_is_never_finite_is_an_error():
+    with pytest.raises(NonFiniteError, match="validation risk was never finite") as caught:
+        fit(affine(), RISK, ADAM, data=[GOOD], validation=BAD, steps=3, key=KEY)
+    assert same(caught.value.fit.rule, fit(affine(), RISK, ADAM, data=[GOOD], steps=3, key=KEY).rule)
