@@ -11,7 +11,9 @@ from .rule import DecisionRule, all_finite
 from .saving import FileFormatError, load, save, write_atomically
 from .solver import IterativeSolver
 from .spectrum import Spectrum, spectrum
-from .verbs import Gated, augment, freeze, learn, substitute, thaw, tuned, unfold
+from .substitute import Gated, augment, substitute
+from .unfold import unfold
+from .verbs import freeze, learn, thaw, tuned
 
 __all__ = [
     "AbstractConstraint",

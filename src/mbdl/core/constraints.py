@@ -48,10 +48,11 @@ class Positive(AbstractConstraint):
     scale: Inexact[Array, "..."] | float = 1.0
 
     def bind(self, value):
-        if is_concrete(value) and not bool(jnp.all(value > 0)):
+        _check_real(value, "positive")
+        if is_concrete(value) and not bool(jnp.all((value > 0) & jnp.isfinite(value))):
             raise ValueError(
-                f"positive: the value {np.asarray(value)} is not positive. A value on the boundary has no raw value: "
-                "start from a small positive one, or use constraint=mbdl.unconstrained"
+                f"positive: the value {np.asarray(value)} is not positive and finite. A value on the "
+                "boundary has no raw value: start from a small positive one, or use constraint=mbdl.unconstrained"
             )
         return jnp.full_like(value, math.log(math.expm1(1.0))), Positive(value)
 
@@ -62,10 +63,11 @@ class Positive(AbstractConstraint):
 class Interval(AbstractConstraint):
     r"""Values strictly between two bounds, $v = a + (b - a)\,\mathrm{sigmoid}(r)$."""
 
-    lower: Inexact[Array, "..."]
-    upper: Inexact[Array, "..."]
+    lower: Inexact[Array, "..."] | float
+    upper: Inexact[Array, "..."] | float
 
     def bind(self, value):
+        _check_real(value, "interval")
         lower = jnp.broadcast_to(jnp.asarray(self.lower, value.dtype), value.shape)
         upper = jnp.broadcast_to(jnp.asarray(self.upper, value.dtype), value.shape)
         if is_concrete(value) and not bool(jnp.all((value > lower) & (value < upper))):
@@ -74,8 +76,8 @@ class Interval(AbstractConstraint):
                 f"{np.asarray(self.upper)}. A value on the boundary has no raw value: move it inside, or widen the "
                 f"interval"
             )
-        ratio = (value - lower) / (upper - lower)
-        return jnp.log(ratio) - jnp.log1p(-ratio), Interval(lower, upper)
+        # Both differences are exact near their bound; a ratio of one would round to it.
+        return jnp.log(value - lower) - jnp.log(upper - value), Interval(lower, upper)
 
     def __call__(self, raw):
         return self.lower + (self.upper - self.lower) * jax.nn.sigmoid(raw)
@@ -92,6 +94,7 @@ class PositiveDefinite(AbstractConstraint):
     anchor: Inexact[Array, "... n n"] | None = None
 
     def bind(self, value):
+        _check_real(value, "positive_definite")
         if value.ndim < 2 or value.shape[-1] != value.shape[-2]:
             raise ValueError(
                 f"positive_definite: expected square matrices in the last two axes, got shape {value.shape}"
@@ -99,11 +102,12 @@ class PositiveDefinite(AbstractConstraint):
         size = value.shape[-1]
         anchor = jnp.linalg.cholesky(value, symmetrize_input=False)
         if is_concrete(value):
-            asymmetry = jnp.max(jnp.abs(value - jnp.swapaxes(value, -1, -2)))
-            if not bool(asymmetry <= 8 * jnp.finfo(value.dtype).eps * jnp.max(jnp.abs(value))):
+            asymmetry = jnp.max(jnp.abs(value - jnp.swapaxes(value, -1, -2)), axis=(-2, -1))
+            largest = jnp.max(jnp.abs(value), axis=(-2, -1))
+            if bool(jnp.any(asymmetry > 8 * jnp.finfo(value.dtype).eps * largest)):
                 raise ValueError(
-                    f"positive_definite: the matrix is not symmetric (largest difference {float(asymmetry):.3g}). "
-                    "Symmetrise it first"
+                    f"positive_definite: the matrix is not symmetric (largest difference "
+                    f"{float(asymmetry.max()):.3g}). Symmetrise it first"
                 )
             if not bool(jnp.all(jnp.isfinite(anchor))):
                 raise ValueError(
@@ -129,6 +133,7 @@ class Simplex(AbstractConstraint):
     r"""Probability vectors along the last axis, by a softmax whose last logit is zero ($n - 1$ learned numbers)."""
 
     def bind(self, value):
+        _check_real(value, "simplex")
         if value.ndim < 1 or value.shape[-1] < 2:
             raise ValueError(f"simplex: expected at least two probabilities in the last axis, got shape {value.shape}")
         if is_concrete(value):
@@ -146,6 +151,14 @@ class Simplex(AbstractConstraint):
         return jax.nn.softmax(jnp.concatenate([raw, jnp.zeros_like(raw[..., :1])], axis=-1), axis=-1)
 
 
+def _check_real(value: Array, name: str) -> None:
+    if jnp.iscomplexobj(value):
+        raise TypeError(
+            f"{name}: expected real values, got {value.dtype}. Learn the real and imaginary parts as fields of their "
+            "own, or use constraint=mbdl.unconstrained"
+        )
+
+
 def interval(lower: float, upper: float) -> Interval:
     """Values strictly between `lower` and `upper`.
 
@@ -154,7 +167,7 @@ def interval(lower: float, upper: float) -> Interval:
     """
     if not (math.isfinite(lower) and math.isfinite(upper) and lower < upper):
         raise ValueError(f"interval: expected finite bounds with lower < upper, got lower={lower}, upper={upper}")
-    return Interval(jnp.asarray(lower), jnp.asarray(upper))
+    return Interval(float(lower), float(upper))
 
 
 unconstrained = Unconstrained()

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
-from jax.extend.core import Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 Tree = TypeVar("Tree")
 
@@ -48,9 +48,29 @@ def reads(function: Callable[..., Any], *arguments: Any) -> Any:
         return eqx.filter(out, eqx.is_array_like)
 
     jaxpr = jax.make_jaxpr(flat)(*leaves).jaxpr
-    needed = {var for var in jaxpr.outvars if not isinstance(var, Literal)}
-    for equation in reversed(jaxpr.eqns):
-        if any(var in needed for var in equation.outvars):
-            needed.update(var for var in equation.invars if not isinstance(var, Literal))
-    read = structure.unflatten([var in needed for var in jaxpr.invars])
+    read = structure.unflatten(_needed(jaxpr, [True] * len(jaxpr.outvars)))
     return jax.tree.map(lambda flag, _: bool(flag), eqx.combine(read, jax.tree.map(lambda _: False, static)), arguments)
+
+
+def _needed(jaxpr: Jaxpr, wanted: list[bool]) -> list[bool]:
+    """Which inputs of a jaxpr the wanted outputs depend on."""
+    needed = {var for var, flag in zip(jaxpr.outvars, wanted, strict=True) if flag and not isinstance(var, Literal)}
+    for equation in reversed(jaxpr.eqns):
+        outputs = [var in needed for var in equation.outvars]
+        if any(outputs):
+            called = _called(equation)
+            flags = [True] * len(equation.invars) if called is None else _needed(called, outputs)
+            read = zip(equation.invars, flags, strict=True)
+            needed.update(var for var, flag in read if flag and not isinstance(var, Literal))
+    return [var in needed for var in jaxpr.invars]
+
+
+def _called(equation: Any) -> Jaxpr | None:
+    """The jaxpr of an equation that calls a function once on its inputs, else `None`."""
+    if equation.primitive.name not in ("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call"):
+        return None
+    inner = equation.params.get("jaxpr", equation.params.get("call_jaxpr"))
+    inner = inner.jaxpr if isinstance(inner, ClosedJaxpr) else inner
+    if not isinstance(inner, Jaxpr) or len(inner.invars) != len(equation.invars):
+        return None
+    return inner

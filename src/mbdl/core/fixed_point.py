@@ -65,27 +65,50 @@ def find(solver: Any, x: Any, tolerance: Float[Array, ""], maximum: Int[Array, "
     """Iterate a resolved solver from its first state until its residual is below the tolerance."""
     first = solver.init(x)
     solver, x = _guard(solver, x, first)
-    moving, still = eqx.partition(jax.lax.stop_gradient(first), eqx.is_inexact_array)
-    start, unravel = ravel_pytree(moving)
-
-    def state_of(flat: Array) -> Any:
-        return eqx.combine(unravel(flat), still)
+    # The iteration is not differentiated: the equation that its end fulfils is.
+    state, k, residual, code = _until_converged(*_constant((solver, x, first)), tolerance, maximum)
+    end, state_of = _flatten(state)
 
     def excess(flat: Array) -> Array:
-        state = solver.fixed_point(state_of(flat), x)
-        if solver.correction is not None:
-            state = solver.shift(state, solver.correction(solver.decision(state), x))
-        return ravel_pytree(eqx.filter(state, eqx.is_inexact_array))[0] - flat
+        return _flatten(_image(solver, state_of(flat), x))[0] - flat
 
-    def iterate(_, flat: Array) -> tuple[Array, tuple[Array, Array, Array]]:
-        state, k, residual, code = _until_converged(solver, x, state_of(flat), tolerance, maximum)
-        # custom_root takes no integers beside the root; these are small enough to be exact.
-        outcome = (k.astype(residual.dtype), residual, code.astype(residual.dtype))
-        return ravel_pytree(eqx.filter(state, eqx.is_inexact_array))[0], outcome
-
-    root, (iterations, residual, code) = jax.lax.custom_root(excess, start, iterate, _solve_tangent, has_aux=True)
+    root = jax.lax.custom_root(excess, end, lambda _, flat: flat, _solve_tangent)
     status = Status.where(code == 0, Status.converged, Status.where(code == 1, Status.maximum_reached, Status.diverged))
-    return Solution(solver.decision(state_of(root)), iterations.astype(jnp.int32), residual, status)
+    return Solution(solver.decision(state_of(root)), k, residual, status)
+
+
+def _image(solver: Any, state: Any, x: Any) -> Any:
+    """The map whose fixed point is sought, with the correction where there is one."""
+    state = solver.fixed_point(state, x)
+    if solver.correction is None:
+        return state
+    return solver.shift(state, solver.correction(solver.decision(state), x))
+
+
+def _constant(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: jax.lax.stop_gradient(leaf) if eqx.is_inexact_array(leaf) else leaf, tree)
+
+
+def _flatten(state: Any) -> tuple[Array, Callable[[Array], Any]]:
+    """The floating-point numbers of a state in one real vector, and the way back.
+
+    Real, because a map of complex numbers (a complex soft threshold) need not be complex differentiable.
+    """
+
+    def parts(leaf: Any) -> Any:
+        return (leaf.real, leaf.imag) if jnp.iscomplexobj(leaf) else leaf
+
+    leaves, structure = jax.tree.flatten(state)
+    moving = [parts(leaf) if eqx.is_inexact_array(leaf) else None for leaf in leaves]
+    flat, unravel = ravel_pytree(moving)
+
+    def back(flat: Array) -> Any:
+        def whole(part: Any, leaf: Any) -> Any:
+            return leaf if part is None else jax.lax.complex(*part) if isinstance(part, tuple) else part
+
+        return structure.unflatten(map(whole, unravel(flat), leaves))
+
+    return flat, back
 
 
 def _until_converged(
@@ -103,7 +126,9 @@ def _until_converged(
         return following, k + 1, solver.residual(state, following, x)
 
     # A residual that is not a number ends the loop too: no comparison with it holds.
-    state, k, residual = jax.lax.while_loop(going, body, (state, jnp.asarray(0), jnp.asarray(jnp.inf, dtype)))
+    state, k, residual = jax.lax.while_loop(
+        going, body, (state, jnp.zeros((), jnp.int32), jnp.full((), jnp.inf, dtype))
+    )
     finite = jnp.isfinite(residual) & all_finite(state)
     code = jnp.where(finite, jnp.where(residual <= tolerance.astype(dtype), 0, 1), 2)
     return state, k, residual, code
@@ -113,9 +138,7 @@ def _guard(solver: Any, x: Any, state: Any) -> tuple[Any, Any]:
     """Make the gradient of what the fixed point does not depend on, or does not reach, an error."""
 
     def outcome(solver: Any, x: Any, state: Any) -> Any:
-        state = solver.fixed_point(state, x)
-        if solver.correction is not None:
-            state = solver.shift(state, solver.correction(solver.decision(state), x))
+        state = _image(solver, state, x)
         return state, solver.decision(state)
 
     name = type(solver).__name__

@@ -13,14 +13,24 @@ from .select import Address, children, replace
 
 def per_layer(rule: Any) -> dict[Address, PerLayer]:
     """The `PerLayer` leaves that follow the layers of this solver, by address; not those of solvers nested in it."""
+    return {address: leaf for address, (leaf, above) in all_per_layer(rule).items() if above == 0}
+
+
+def all_per_layer(rule: Any) -> dict[Address, tuple[PerLayer, int]]:
+    """All `PerLayer` leaves by address, each with the place of the solver whose layers it follows.
+
+    The place is 0 for this solver, negative for one nested in it, and positive for one that it is nested in. Inside the
+    leaves of this solver none is looked for.
+    """
     from .solver import IterativeSolver
 
-    found: dict[Address, PerLayer] = {}
+    found: dict[Address, tuple[PerLayer, int]] = {}
 
     def walk(node: Any, address: Address, depth: int) -> None:
-        if isinstance(node, PerLayer) and node.level == depth:
-            found[address] = node
-            return
+        if isinstance(node, PerLayer):
+            found[address] = node, node.level - depth
+            if node.level == depth:
+                return
         pairs = children(node)
         if pairs is None:
             return

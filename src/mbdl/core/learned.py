@@ -90,6 +90,17 @@ def is_learned(node: Any) -> bool:
     return isinstance(node, Learned)
 
 
+def is_tuned(node: Any) -> bool:
+    """Whether a node is a value chosen by search (`mbdl.tuned`): wrapped, but to the other verbs a plain value."""
+    return is_learned(node) and node.origin == ("tuned",)
+
+
+def learns(tree: Any) -> bool:
+    """Whether something in a tree is learned, frozen or not; values chosen by search are not."""
+    nodes = jax.tree.leaves(tree, is_leaf=is_learned)
+    return any(is_learned(node) and not is_tuned(node) for node in nodes)
+
+
 def resolve(tree: Tree) -> Tree:
     """Replace every `Learned` in a tree by its value, nested rules included; `PerLayer` stays."""
     return jax.tree.map(lambda node: node.value if is_learned(node) else node, tree, is_leaf=is_learned)

@@ -20,8 +20,8 @@ def as_leaf(value: Any) -> Any:
     """Turn a number that a user wrote into an array leaf of a rule.
 
     A Python number becomes a *weakly typed* array, which takes the dtype of the rule that it is put into (see
-    `settle`). As an array it costs no new trace for a new value. What is an array, `Learned` or `PerLayer` already is
-    returned as is.
+    `settle`), and so does a NumPy scalar in double precision, which is a Python number. As an array it costs no new
+    trace for a new value. What is an array, `Learned` or `PerLayer` already is returned as is.
 
     Args:
         value: a Python number, an array, or a wrapped leaf.
@@ -33,11 +33,23 @@ def as_leaf(value: Any) -> Any:
 
     if isinstance(value, (Learned, PerLayer, jax.Array, jax.ShapeDtypeStruct)):
         return value
-    if isinstance(value, (bool, int, float, complex, np.ndarray, np.generic)):
-        if isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
+    if isinstance(value, (bool, np.ndarray, np.generic)) and not isinstance(value, (float, complex)):
         return jnp.asarray(value)
+    if isinstance(value, (int, float)):
+        return jnp.asarray(float(value))
+    if isinstance(value, complex):
+        return jnp.asarray(complex(value))
     raise TypeError(f"expected a number or an array, got {value!r} of type {type(value).__name__}")
+
+
+def context(tree: Any) -> np.dtype | None:
+    """The floating dtype of a tree's strongly typed inexact arrays together, or `None` where there are none."""
+    strong = [
+        jax.dtypes.canonicalize_dtype(leaf.dtype)
+        for leaf in jax.tree.leaves(tree)
+        if eqx.is_inexact_array(leaf) and not isinstance(leaf, (float, complex)) and not _is_weak(leaf)
+    ]
+    return np.dtype(jnp.finfo(jnp.result_type(*strong)).dtype) if strong else None
 
 
 def dtype_of(tree: Any) -> np.dtype:
@@ -45,40 +57,39 @@ def dtype_of(tree: Any) -> np.dtype:
 
     A complex tree has the dtype of its real part: weights and step sizes are real.
     """
-    strong = [
-        leaf.dtype
-        for leaf in jax.tree.leaves(tree)
-        if eqx.is_inexact_array(leaf) and not getattr(leaf, "weak_type", False)
-    ]
-    if not strong:
-        return np.dtype(jnp.zeros(()).dtype)
-    return np.dtype(jnp.finfo(jnp.result_type(*strong)).dtype)
+    return context(tree) or np.dtype(jnp.zeros(()).dtype)
 
 
 def settle(tree: Tree, dtype: Any = None) -> Tree:
     """Give every weakly typed number in a tree the dtype of its context.
 
     Python numbers and NumPy arrays become JAX arrays. Nothing is float64 inside a float32 rule afterwards, also under
-    x64.
+    x64. `True` and `False` stay as they are: they are options, not numbers.
 
     Args:
         tree: any pytree.
-        dtype: floating dtype of the context; by default `dtype_of(tree)`.
+        dtype: floating dtype of the context; by default that of the strongly typed arrays of the tree. Where there
+            are none, numbers stay weakly typed and take the dtype of what they meet.
     """
     if dtype is None:
-        dtype = dtype_of(tree)
+        dtype = context(tree)
 
     def leaf(value: Any) -> Any:
+        if isinstance(value, bool):
+            return value
+        for kind in (int, float, complex):  # np.float64 is a float, and np.complex128 a complex
+            if isinstance(value, kind):
+                value = jnp.asarray(kind(value))
         if isinstance(value, (np.ndarray, np.generic)):
-            return jnp.asarray(value)
-        if isinstance(value, float) or (
-            getattr(value, "weak_type", False) and jnp.issubdtype(value.dtype, jnp.floating)
-        ):
-            return jnp.asarray(value, dtype)
-        if isinstance(value, (bool, int)):
-            return jnp.asarray(value)
-        if isinstance(value, complex):
+            value = jnp.asarray(value)
+        if dtype is None or not _is_weak(value):
+            return value
+        if jnp.issubdtype(value.dtype, jnp.complexfloating):
             return jnp.asarray(value, jnp.result_type(dtype, jnp.complex64))
-        return value
+        return jnp.asarray(value, dtype if jnp.issubdtype(value.dtype, jnp.floating) else value.dtype)
 
     return jax.tree.map(leaf, tree)
+
+
+def _is_weak(value: Any) -> bool:
+    return isinstance(value, jax.Array) and bool(getattr(value, "weak_type", False))

@@ -39,11 +39,12 @@ def loop(
     def step(carry: Carry, slices: Any) -> tuple[Carry, Any]:
         return body(carry, eqx.combine(slices, static))
 
-    if length > 1:
-        first = jax.tree.map(lambda leaf: leaf[0], stacked)
-        unroll = jax.default_backend() == "cpu" and holds_convolution(step, carry, first)
-    else:
-        unroll = True
+    for leaf in jax.tree.leaves(stacked):
+        if leaf.shape[:1] != (length,):
+            raise ValueError(f"loop: expected arrays with a leading axis of length={length}, got shape {leaf.shape}")
+    unroll = length == 1
+    if length > 1 and jax.default_backend() == "cpu":
+        unroll = holds_convolution(step, carry, jax.tree.map(lambda leaf: leaf[0], stacked))
     if rematerialise:
         step = jax.checkpoint(step, prevent_cse=unroll)
     if not unroll:

@@ -16,31 +16,9 @@ _by_name: dict[str, Any] = {}
 _by_object: dict[Any, str] = {}
 
 _JAX_FUNCTIONS = (
-    *(
-        "relu",
-        "relu6",
-        "sigmoid",
-        "softplus",
-        "silu",
-        "log_sigmoid",
-        "leaky_relu",
-        "elu",
-        "celu",
-        "selu",
-        "gelu",
-        "glu",
-    ),
-    *(
-        "softmax",
-        "log_softmax",
-        "hard_tanh",
-        "hard_sigmoid",
-        "hard_silu",
-        "soft_sign",
-        "squareplus",
-        "mish",
-        "identity",
-    ),
+    *("relu", "relu6", "sigmoid", "softplus", "silu", "log_sigmoid", "leaky_relu", "elu", "celu", "selu", "gelu"),
+    *("glu", "softmax", "log_softmax", "hard_tanh", "hard_sigmoid", "hard_silu", "soft_sign", "squareplus", "mish"),
+    "identity",
 )
 
 

@@ -8,11 +8,10 @@ from typing import Any, final
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool
 
 from .learned import resolve
-from .leaves import dtype_of, is_concrete, settle
+from .leaves import context, dtype_of, is_concrete, settle
 
 
 class DecisionRule(eqx.Module):
@@ -22,7 +21,8 @@ class DecisionRule(eqx.Module):
     A subclass implements `decide`, and `valid` where an input may be non-finite. Both see the rule resolved: every
     `Learned` replaced by its value. A context is one example without a batch axis; batches are `jax.vmap(rule)(xs)`.
 
-    Numbers in fields become arrays in the dtype of the rule's other arrays. Rules hash and compare by identity.
+    Numbers in fields become arrays in the dtype of the rule's other arrays (a rule that has none takes the dtype of its
+    context). Rules hash and compare by identity.
 
     ```python
     class Shrink(mbdl.DecisionRule):
@@ -36,7 +36,7 @@ class DecisionRule(eqx.Module):
     """
 
     def __check_init__(self):
-        dtype = dtype_of(self)
+        dtype = context(self)
         for field in self.__dataclass_fields__.values():
             if not field.metadata.get("static", False) and hasattr(self, field.name):
                 object.__setattr__(self, field.name, settle(getattr(self, field.name), dtype))
@@ -65,7 +65,7 @@ class DecisionRule(eqx.Module):
         if trace and not hasattr(self, "iterates"):
             raise TypeError(f"trace=True needs a rule that iterates; {type(self).__name__} does not")
         decision, flags = evaluate(self, "iterates" if trace else "decide", x)
-        if is_concrete(flags):
+        if flags is not None:
             bits = int(flags)
             if bits != 3:
                 _raise_for(self, bits, x)
@@ -122,39 +122,41 @@ def _take_apart(rule: DecisionRule) -> tuple[list[Any], _Structure]:
         leaves, treedef = jax.tree.flatten(settle(rule))
         arrays = [leaf for leaf in leaves if eqx.is_array(leaf)]
         known = arrays, _Structure(treedef, tuple(_ARRAY if eqx.is_array(leaf) else leaf for leaf in leaves))
-        _taken_apart[rule] = known
+        if all(map(is_concrete, arrays)):  # a tracer must not outlive its transformation
+            _taken_apart[rule] = known
     return known
 
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _run(structure: _Structure, method: str, arrays: list[Any], arguments: tuple[Any, ...]) -> tuple[Any, Array]:
-    rule = resolve(structure.rebuild(arrays))
-    x = jax.tree.map(jnp.asarray, arguments[0])
+    rule, x = structure.rebuild(arrays), jax.tree.map(jnp.asarray, arguments[0])
+    rule, x = settle((rule, x), dtype_of((rule, x)))
+    rule = resolve(rule)
     decision = getattr(rule, method)(x, *arguments[1:])
     flags = rule.valid(x).astype(jnp.uint8) + 2 * all_finite(decision).astype(jnp.uint8)
     return decision, flags
 
 
-def evaluate(rule: DecisionRule, method: str, x: Any, *options: Any) -> tuple[Any, Array]:
-    """Run a method of the resolved rule, compiled; return its result and flags (1: input valid, 2: result finite)."""
+def evaluate(rule: DecisionRule, method: str, x: Any, *options: Any) -> tuple[Any, Array | None]:
+    """Run a method of the resolved rule, compiled; return its result and flags (1: input valid, 2: result finite).
+
+    The flags are `None` under a transformation: also where it would leave them concrete, as `jax.grad` does.
+    """
     arrays, structure = _take_apart(rule)
-    return _run(structure, method, arrays, (x, *options))
+    decision, flags = _run(structure, method, arrays, (x, *options))
+    known = is_concrete(flags) and all(map(is_concrete, arrays)) and all(map(is_concrete, jax.tree.leaves(x)))
+    return decision, flags if known else None
 
 
 def _raise_for(rule: DecisionRule, bits: int, x: Any) -> None:
     name = type(rule).__name__
     if not bits & 1:
-        bad = sum(
-            int(np.sum(~np.isfinite(np.asarray(leaf))))
-            for leaf in jax.tree.leaves(x)
-            if np.asarray(leaf).dtype.kind in "fc"
-        )
+        bad = sum(int(jnp.sum(~jnp.isfinite(leaf))) for leaf in jax.tree.leaves(x) if eqx.is_inexact_array_like(leaf))
+        what = f"{bad} of its values are not finite" if bad else "the rule's `valid` refuses it"
         raise ValueError(
-            f"{name}: the input is not valid: {bad} of its values are not finite. Remove or impute them before the "
-            f"rule is applied"
+            f"{name}: the input is not valid: {what}. Remove or impute such values before the rule is applied"
         )
     raise ValueError(
-        f"{name}: the decision is not finite although the input is. The rule diverged or its parameters are out of "
-        f"range: "
-        "try a smaller step size, fewer iterations or float64"
+        f"{name}: the decision is not finite although the input is valid. The rule diverged or its parameters are out "
+        "of range: try a smaller step size, fewer iterations or float64"
     )

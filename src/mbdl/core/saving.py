@@ -84,7 +84,7 @@ def load(path: str | os.PathLike[str]) -> Any:
         return _decode(structure, arrays, "rule")
     except FileFormatError as error:
         raise FileFormatError(f"load: {os.fspath(path)!r}: {error}") from None
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise FileFormatError(
             f"load: {os.fspath(path)!r} is damaged: its structure cannot be read ({error!r})"
         ) from error
@@ -110,9 +110,9 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
 
 def _encode(value: Any, where: str, arrays: dict[str, np.ndarray]) -> Any:
     """The JSON form of a value; arrays go to `arrays`, under the path where they stand."""
-    if value is None or isinstance(value, (bool, str)):
+    if value is None or type(value) in (bool, str):
         return value
-    if isinstance(value, (int, float, complex)) and not isinstance(value, np.generic):
+    if type(value) in (int, float, complex):
         # repr and not JSON's number: exact, and infinities are allowed.
         return {"number": [type(value).__name__, repr(value)]}
     if isinstance(value, (jax.Array, np.ndarray, np.generic)):
@@ -121,11 +121,11 @@ def _encode(value: Any, where: str, arrays: dict[str, np.ndarray]) -> Any:
         return {"dtype": value.name}
     if isinstance(value, type) and issubclass(value, np.generic):
         return {"dtype": np.dtype(value).name, "scalar": True}
-    if isinstance(value, dict):
+    if type(value) is dict:
         if not all(isinstance(key, str) for key in value):
             raise TypeError(f"save: {where} is a dict whose keys are not all strings")
         return {"dict": {key: _encode(item, f"{where}[{key!r}]", arrays) for key, item in value.items()}}
-    if isinstance(value, (tuple, list)) and not hasattr(value, "_fields"):
+    if type(value) is tuple or type(value) is list:
         return {type(value).__name__: [_encode(item, f"{where}[{i}]", arrays) for i, item in enumerate(value)]}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         name = _name(type(value), where)
@@ -135,9 +135,8 @@ def _encode(value: Any, where: str, arrays: dict[str, np.ndarray]) -> Any:
             if hasattr(value, field.name)
         }
         return {"class": name, "fields": fields}
-    if isinstance(value, tuple):
-        names = type(value)._fields  # pyright: ignore[reportAttributeAccessIssue]
-        fields = {name: _encode(getattr(value, name), f"{where}.{name}", arrays) for name in names}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        fields = {name: _encode(getattr(value, name), f"{where}.{name}", arrays) for name in value._fields}
         return {"namedtuple": _name(type(value), where), "fields": fields}
     if callable(value):
         return {"function": _name(value, where)}
@@ -169,6 +168,8 @@ def _encode_array(value: Any, where: str, arrays: dict[str, np.ndarray]) -> dict
     if array.dtype.kind == "c":
         described["complex"] = array.dtype.name
         array = np.stack([np.real(array), np.imag(array)])
+    if array.dtype.kind in "OSUMm":
+        raise TypeError(f"save: {where} is a NumPy array of {array.dtype}, which has no form in a file")
     arrays[where] = array
     return described
 
@@ -219,7 +220,9 @@ def _decode_class(value: dict[str, Any], arrays: dict[str, np.ndarray], where: s
 def _decode_array(value: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
     array = arrays[value["array"]]
     if "complex" in value:
-        array = (array[0] + 1j * array[1]).astype(value["complex"])
+        real, imaginary = array
+        array = np.empty(real.shape, value["complex"])
+        array.real, array.imag = real, imaginary  # a sum would lose signed zeros and mix infinities
     if value["kind"] == "numpy":
         return array
     if "key" in value:

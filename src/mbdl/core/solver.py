@@ -150,8 +150,11 @@ class IterativeSolver(DecisionRule):
                 f"values "
                 "that differ from layer to layer. Call the rule itself, or solve with the solver that was unfolded"
             )
+        for name, value, least in (("tolerance", tolerance, 0), ("maximum", maximum, 1)):
+            if is_concrete(value) and not value >= least:
+                raise ValueError(f"{type(self).__name__}.solve: expected {name} >= {least}, got {name}={value}")
         solution, flags = evaluate(self, "_solve", x, jnp.asarray(tolerance), jnp.asarray(maximum))
-        if throw and is_concrete(flags):
+        if throw and flags is not None:
             solution.check(self, bool(int(flags) & 1))
         return solution
 

@@ -6,7 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 
-from .learned import Learned, is_learned
+from .learned import Learned, is_learned, is_tuned
 from .select import children
 from .solver import IterativeSolver
 
@@ -125,42 +125,31 @@ def spectrum(rule: Any) -> Spectrum:
         a `Spectrum`.
     """
     found: set[str] = set()
-    pairs = children(rule) or []
-    components = tuple(
-        component
-        for key, child in pairs
-        if (component := _count(child, jax.tree_util.keystr((key,)).lstrip("."), found, iterates=_iterates(rule)))
-        != Component(component.name)
+    within = isinstance(rule, IterativeSolver)
+    components = (
+        _count(child, jax.tree_util.keystr((key,)).lstrip("."), found, iterates=within)
+        for key, child in children(rule) or []
     )
-    return Spectrum(type(rule).__name__, components, tuple(s for s in STRATEGIES if s in found))
+    held = tuple(component for component in components if component != Component(component.name))
+    return Spectrum(type(rule).__name__, held, tuple(s for s in STRATEGIES if s in found))
 
 
-def _iterates(rule: Any) -> bool:
-    return isinstance(rule, IterativeSolver)
+def _count(tree: Any, name: str, found: set[str], *, iterates: bool, holder: Learned | None = None) -> Component:
+    """The counts of a component inside `holder`, and its strategies into `found`."""
+    if is_learned(tree):
+        found.update(_strategies(tree.origin, iterates=iterates))
+        return _count(tree.raw, name, found, iterates=iterates, holder=tree)
+    if eqx.is_array(tree):
+        return Component(name, **{_kind(tree, holder): tree.size})
+    iterates = iterates or isinstance(tree, IterativeSolver)
+    parts = (_count(child, name, found, iterates=iterates, holder=holder) for _, child in children(tree) or [])
+    return sum(parts, Component(name))
 
 
-def _count(tree: Any, name: str, found: set[str], *, iterates: bool) -> Component:
-    total = Component(name)
-    for node in jax.tree.leaves(tree, is_leaf=is_learned):
-        if is_learned(node):
-            total += _learned(node, name, found, iterates=iterates)
-        elif eqx.is_array(node):
-            total += Component(name, known=node.size)
-    return total
-
-
-def _learned(leaf: Learned, name: str, found: set[str], *, iterates: bool) -> Component:
-    found.update(_strategies(leaf.origin, iterates=iterates))
-    total = Component(name)
-    for node in jax.tree.leaves(leaf.raw, is_leaf=is_learned):
-        if is_learned(node):
-            total += _learned(node, name, found, iterates=iterates)
-        elif eqx.is_array(node) and not eqx.is_inexact_array(node):
-            total += Component(name, known=node.size)
-        elif eqx.is_array(node):
-            which = "tuned" if leaf.origin[-1:] == ("tuned",) else "frozen" if leaf.frozen else "learned"
-            total += Component(name, **{which: node.size})
-    return total
+def _kind(array: Any, holder: Learned | None) -> str:
+    if holder is None or not eqx.is_inexact_array(array):
+        return "known"
+    return "tuned" if is_tuned(holder) else "frozen" if holder.frozen else "learned"
 
 
 def _strategies(origin: tuple[str, ...], *, iterates: bool) -> set[str]:
