@@ -27,6 +27,7 @@ from .core import (
     unconstrained,
     unfold,
 )
+from .training import compare, deep_supervision, fit, losses, metrics, supervised, unsupervised
 
 __all__ = [
     "ConvergenceError",
@@ -37,12 +38,17 @@ __all__ = [
     "Solution",
     "Status",
     "augment",
+    "compare",
     "core",
+    "deep_supervision",
+    "fit",
     "freeze",
     "interval",
     "inverse",
     "learn",
     "load",
+    "losses",
+    "metrics",
     "networks",
     "positive",
     "positive_definite",
@@ -52,9 +58,11 @@ __all__ = [
     "simplex",
     "spectrum",
     "substitute",
+    "supervised",
     "thaw",
     "training",
     "tuned",
     "unconstrained",
     "unfold",
+    "unsupervised",
 ]
