@@ -5,12 +5,11 @@ import xml.etree.ElementTree as etree
 
 from latex2mathml.converter import convert_to_element
 from markdown import Extension, Markdown
-from markdown.blockprocessors import BlockProcessor
 from markdown.inlinepatterns import InlineProcessor
 
 # A dollar opens only before and closes only after what is no space, so that prices stay prices.
 INLINE = r"(?<![\\$])\$(?![\s$])((?:\\.|[^\\$])+?)(?<!\s)\$(?!\d)"
-DISPLAY = re.compile(r"\s*\$\$(.+?)\$\$\s*", re.DOTALL)
+DISPLAY = r"\$\$(.+?)\$\$"
 
 
 def element(latex: str, display: str) -> etree.Element:
@@ -25,23 +24,15 @@ def element(latex: str, display: str) -> etree.Element:
     return found
 
 
-class Inline(InlineProcessor):
-    """`$…$` within a paragraph."""
+class Formula(InlineProcessor):
+    """A formula, within its line or displayed."""
+
+    def __init__(self, pattern: str, display: str, md: Markdown):
+        super().__init__(pattern, md)
+        self.display = display
 
     def handleMatch(self, m: re.Match[str], data: str) -> tuple[etree.Element, int, int]:
-        return element(m.group(1), "inline"), m.start(0), m.end(0)
-
-
-class Display(BlockProcessor):
-    """A paragraph `$$…$$`."""
-
-    def test(self, parent: etree.Element, block: str) -> bool:
-        return DISPLAY.fullmatch(block) is not None
-
-    def run(self, parent: etree.Element, blocks: list[str]) -> None:
-        match = DISPLAY.fullmatch(blocks.pop(0))
-        assert match is not None
-        etree.SubElement(parent, "div", {"class": "formula"}).append(element(match.group(1), "block"))
+        return element(m.group(1), self.display), m.start(0), m.end(0)
 
 
 class MathML(Extension):
@@ -49,8 +40,8 @@ class MathML(Extension):
 
     def extendMarkdown(self, md: Markdown) -> None:
         # After code spans (190) and before escapes (180), which would take the backslashes of a formula.
-        md.inlinePatterns.register(Inline(INLINE, md), "mathml", 185)
-        md.parser.blockprocessors.register(Display(md.parser), "mathml", 75)
+        md.inlinePatterns.register(Formula(DISPLAY, "block", md), "displayed formula", 186)
+        md.inlinePatterns.register(Formula(INLINE, "inline", md), "formula", 185)
 
 
 def makeExtension(**options: object) -> MathML:
