@@ -29,22 +29,23 @@ def fence_doctests(text: str) -> str:
 class ApiPages(griffe.Extension):
     """Sets exports where there is no `__all__`, lets functions take the names of their modules, fences doctests."""
 
-    def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
-        if obj.docstring is not None:
-            obj.docstring.value = fence_doctests(obj.docstring.value)
-
     def on_package(self, *, pkg: griffe.Module, **kwargs: Any) -> None:
-        modules = [pkg]
-        while modules:
-            module = modules.pop()
-            modules += [member for member in module.members.values() if not member.is_alias and member.is_module]
-            if not module.is_init_module:
-                continue
-            inside = {name: source for name, source in module.imports.items() if source.startswith(f"{pkg.name}.")}
-            if module.exports is None:
-                module.exports = list(inside)
-            for name, source in inside.items():
-                # `from .spectrum import spectrum`: at run time the function hides the module, in Griffe the reverse.
-                held = module.members[name]
-                if not held.is_alias and held.is_module and source == f"{held.path}.{name}":
-                    module.members[name] = griffe.Alias(name, held.members[name], parent=module)
+        waiting: list[griffe.Object] = [pkg]
+        while waiting:
+            held = waiting.pop()
+            waiting += [member for member in held.members.values() if isinstance(member, griffe.Object)]
+            if held.docstring is not None:
+                held.docstring.value = fence_doctests(held.docstring.value)
+            if isinstance(held, griffe.Module) and held.is_init_module:
+                self.reexport(held, f"{pkg.name}.")
+
+    @staticmethod
+    def reexport(package: griffe.Module, inside: str) -> None:
+        imports = {name: source for name, source in package.imports.items() if source.startswith(inside)}
+        if package.exports is None:
+            package.exports = list(imports)
+        for name, source in imports.items():
+            # `from .spectrum import spectrum`: at run time the function hides the module, in Griffe the reverse.
+            held = package.members[name]
+            if isinstance(held, griffe.Module) and source == f"{held.path}.{name}":
+                package.members[name] = griffe.Alias(name, held.members[name], parent=package)
