@@ -1,0 +1,49 @@
+"""One step of training of a rule, as a user writes it: value and gradient of the risk, then optax; and through `fit`."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import optax
+
+from mbdl import core, training
+
+LEARNING_RATE = 1e-3
+
+
+def loss_of(rule: Any, xs: jax.Array, targets: jax.Array) -> jax.Array:
+    """The mean squared error of a batch."""
+    return training.supervised((xs, targets), training.losses.mse)(rule)
+
+
+def step(rule: Any, xs: jax.Array, targets: jax.Array) -> Callable[[], jax.Array]:
+    """A program that takes one Adam step a call, and returns the loss."""
+    learned, rest = core.partition(rule)
+    optimiser = optax.adam(LEARNING_RATE)
+    risk = training.supervised((xs, targets), training.losses.mse)
+
+    @partial(jax.jit, donate_argnums=(0, 1))
+    def update(learned: Any, state: Any, batch: Any) -> tuple[Any, Any, jax.Array]:
+        loss, gradient = jax.value_and_grad(lambda part: risk(core.combine(part, rest), batch))(learned)
+        updates, state = optimiser.update(gradient, state, learned)
+        return optax.apply_updates(learned, updates), state, loss
+
+    # The first state is donated: a copy keeps the rule's own arrays alive.
+    learned = jax.tree.map(lambda leaf: leaf.copy(), learned)
+    held = [learned, optimiser.init(learned)]
+
+    def run() -> jax.Array:
+        held[0], held[1], loss = update(*held, (xs, targets))
+        return jax.block_until_ready(loss)
+
+    return run
+
+
+def fit(rule: Any, xs: jax.Array, targets: jax.Array, steps: int) -> Callable[[], Any]:
+    """A program that trains for some steps a call through `mbdl.fit`, with all that it does beside."""
+    risk = training.supervised((xs, targets), training.losses.mse)
+    optimiser = optax.adam(LEARNING_RATE)
+    return lambda: training.fit(
+        rule, risk, optimiser, steps=steps, batch_size=xs.shape[0], key=jax.random.key(0), progress=False
+    )
