@@ -85,7 +85,8 @@ def _view(tree: Any) -> tuple[Any, dict[int, Selection], list[Any]]:
                 node,
                 [walk(child, (*address, i), name + keystr((key,)), (), within) for i, (key, child) in enumerate(pairs)],
             )
-        if pairs is None or pairs:
+        # Empty containers are shared between places; a component without arrays, such as `Zero()`, is one of its own.
+        if pairs is None or pairs or dataclasses.is_dataclass(node):
             chain = (*wrappers, (address, node))
             alive.append(view)
             index[id(view)] = Selection(name, tuple(a for a, _ in chain), tuple(n for _, n in chain), inside)
