@@ -66,7 +66,7 @@ def find(solver: Any, x: Any, tolerance: Float[Array, ""], maximum: Int[Array, "
     first = solver.init(x)
     solver, x = _guard(solver, x, first)
     # The iteration is not differentiated: the equation that its end fulfils is.
-    state, k, residual, code = _until_converged(*_constant((solver, x, first)), tolerance, maximum)
+    state, k, residual, code = _until_converged(_constant((solver, x, first)), tolerance, maximum)
     end, state_of = _flatten(state)
 
     def excess(flat: Array) -> Array:
@@ -112,8 +112,10 @@ def _flatten(state: Any) -> tuple[Array, Callable[[Array], Any]]:
 
 
 def _until_converged(
-    solver: Any, x: Any, state: Any, tolerance: Array, maximum: Array
+    problem: tuple[Any, Any, Any], tolerance: Array, maximum: Array
 ) -> tuple[Any, Array, Array, Array]:
+    """The state where the iteration from the first one ends; how many iterations, the last residual, the status."""
+    solver, x, state = problem
     dtype = jax.eval_shape(lambda: solver.residual(state, state, x)).dtype
 
     def going(carry: tuple[Any, Array, Array]) -> Array:

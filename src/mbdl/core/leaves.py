@@ -77,9 +77,10 @@ def settle(tree: Tree, dtype: Any = None) -> Tree:
     def leaf(value: Any) -> Any:
         if isinstance(value, bool):
             return value
-        for kind in (int, float, complex):  # np.float64 is a float, and np.complex128 a complex
-            if isinstance(value, kind):
-                value = jnp.asarray(kind(value))
+        if isinstance(value, np.generic) and isinstance(value, (float, complex)):
+            value = value.item()  # np.float64 is a float, and np.complex128 a complex
+        if isinstance(value, (int, float, complex)):
+            value = jnp.asarray(value)
         if isinstance(value, (np.ndarray, np.generic)):
             value = jnp.asarray(value)
         if dtype is None or not _is_weak(value):

@@ -136,7 +136,7 @@ def _encode(value: Any, where: str, arrays: dict[str, np.ndarray]) -> Any:
         }
         return {"class": name, "fields": fields}
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        fields = {name: _encode(getattr(value, name), f"{where}.{name}", arrays) for name in value._fields}
+        fields = {name: _encode(getattr(value, name), f"{where}.{name}", arrays) for name in value._fields}  # pyright: ignore
         return {"namedtuple": _name(type(value), where), "fields": fields}
     if callable(value):
         return {"function": _name(value, where)}
