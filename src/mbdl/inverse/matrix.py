@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mbdl.core import as_leaf
+from mbdl.core import as_leaf, nondifferentiable
 
 from .checks import finite, floating, shaped
 from .conjugate_gradients import implicit_solve
@@ -99,9 +99,9 @@ class FactoredMatrix(AbstractOperator):
         singular_values: $\sigma$, `[rank]`.
         Vt: `[rank signal]`, orthonormal rows.
 
-    Differentiable in: the factors as they stand (a step of training leaves the orthogonal ones only approximately
-    orthogonal: learn the singular values, or an unfactored `Matrix`). The derivative of the solve does not
-    differentiate a decomposition, whose own is not defined at repeated singular values.
+    Differentiable in: the singular values, equal ones too, and the arguments. The regularised solve holds only as long
+    as `U` and `Vt` are orthogonal, which a step of training would not keep: there `Vt` raises `TypeError` while tracing
+    and `U` does not enter. Learn the singular values, or an unfactored `Matrix`.
     """
 
     U: Float[Array, "observed rank"]
@@ -120,15 +120,17 @@ class FactoredMatrix(AbstractOperator):
         return jnp.max(jnp.abs(self.singular_values))
 
     def regularised_solve(self, rhs: Float[Array, " signal"], weight: Float[Array, ""]) -> Float[Array, " signal"]:
-        square, V = self.singular_values**2, self.Vt.conj().T
+        Vt = nondifferentiable(self.Vt, "FactoredMatrix.Vt", "Learn the singular values, or an unfactored Matrix")
+        square, V = self.singular_values**2, Vt.conj().T
 
         def solve(b: Array) -> Array:
-            coefficients = self.Vt @ b
-            if self.Vt.shape[0] == self.Vt.shape[1]:
+            coefficients = Vt @ b
+            if Vt.shape[0] == Vt.shape[1]:
                 return V @ (coefficients / (square + weight))
             return (b - V @ (square / (square + weight) * coefficients)) / weight
 
-        return implicit_solve(self.regularised_gram(weight), rhs, solve)
+        # U does not enter: A^T A is V diag(square) V^T.
+        return implicit_solve(lambda s: V @ (square * (Vt @ s)) + weight * s, rhs, solve)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
