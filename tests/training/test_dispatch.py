@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from training.toys import Filter, affine, pairs, same
 
 from mbdl.core import learn
 from mbdl.training import every, fit, losses, supervised
-from training.toys import Filter, affine, pairs, same
 
 XS, TARGETS = pairs(30, 8)
 KEY = jax.random.key(1)

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from training.toys import Affine, Shrinking, affine, pairs, same
 
 from mbdl.core import Learned, freeze, learn, partition, resolve
 from mbdl.training import NonFiniteError, deep_supervision, fit, losses, supervised
-from training.toys import Affine, Shrinking, affine, pairs, same
 
 XS, TARGETS = pairs()
 RISK = supervised((XS, TARGETS), losses.mse)

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from training.toys import Shrinking, affine, pairs
 
 from mbdl.core import unfold
 from mbdl.training import deep_supervision, losses, supervised, unsupervised
-from training.toys import Shrinking, affine, pairs
 
 XS, TARGETS = pairs(6)
 
