@@ -23,7 +23,7 @@ def keep_compiled_programs() -> None:
     """Lets JAX keep compiled programs in the cache folder, unless a place was chosen or none can be written."""
     import jax
 
-    if jax.config.jax_compilation_cache_dir is not None:
+    if getattr(jax.config, "jax_compilation_cache_dir", None) is not None:
         return
     with contextlib.suppress(OSError, RuntimeError):
         folder = cache_folder() / "compiled"

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 
 import mbdl
@@ -44,7 +45,7 @@ def use(
         values = apply(rule, image.values, tell=tell)
     alpha = None
     if image.alpha is not None:
-        alpha = np.clip(np.asarray(upsample(image.alpha, factor)), 0.0, 1.0)
+        alpha = np.clip(np.asarray(upsample(jnp.asarray(image.alpha), factor)), 0.0, 1.0)
     result = ImageFile(values, alpha, image.bits, image.profile)
     lost = write_image(out, result)
     say(f"{image_path}: {image.describe()} → {out}: {result.describe()}{f' ({lost})' if lost else ''}")

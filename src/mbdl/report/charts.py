@@ -53,7 +53,7 @@ def draw_curve(curve: dict[str, Any], path: Path, theme: Theme = LIGHT) -> None:
         )
     axes.set_xlabel(_label(curve["x"]))
     axes.set_ylabel(_label(curve["y"]))
-    axes.set_title(curve["title"], loc="left", fontsize=12)
+    axes.set_title(curve["title"], loc="left", fontsize=12, color=theme.text)
     legend = axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9.5)
     for text in legend.get_texts():
         text.set_color(theme.text)
@@ -68,7 +68,7 @@ def draw_spectrum(spectrum: dict[str, Any], path: Path, theme: Theme = LIGHT) ->
         path: where to write it.
         theme: the colours.
     """
-    figure, axes = _axes(theme, (9.6, 5.4))
+    figure, axes = _axes(theme, (10.4, 5.4))
     points = spectrum["points"]
     axes.set_xscale("symlog", linthresh=1.0, linscale=0.6)
     seen = set()
@@ -95,8 +95,10 @@ def draw_spectrum(spectrum: dict[str, Any], path: Path, theme: Theme = LIGHT) ->
     axes.set_ylim(low - 0.08 * room, high + 0.2 * room)
     axes.set_xlabel("learned numbers")
     axes.set_ylabel(_label(spectrum["y"]))
-    axes.set_title(spectrum["title"], loc="left", fontsize=12)
-    legend = axes.legend(loc="lower right", frameon=False, fontsize=9.5, title="strategy")
+    axes.set_title(spectrum["title"], loc="left", fontsize=12, color=theme.text)
+    legend = axes.legend(
+        loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9.5, title="strategy", alignment="left"
+    )
     legend.get_title().set_color(theme.faint)
     for text in legend.get_texts():
         text.set_color(theme.text)
@@ -110,7 +112,7 @@ def _name_points(figure: Any, axes: Any, points: list[dict[str, Any]], theme: Th
     renderer = figure.canvas.get_renderer()
     placed: list[tuple[float, float, float, float]] = []
     for point in sorted(points, key=lambda p: (-p["value"], p["learned"])):
-        x, y = axes.transData.transform((point["learned"], point["value"]))
+        _, y = axes.transData.transform((point["learned"], point["value"]))
         text = axes.annotate(
             point["title"],
             (point["learned"], point["value"]),
@@ -136,7 +138,6 @@ def _name_points(figure: Any, axes: Any, points: list[dict[str, Any]], theme: Th
         pixels_per_point = figure.dpi / 72
         text.set_position((11, shift / pixels_per_point))
         if abs(shift) > height * 0.6:
-            text.arrow_patch = None
             axes.annotate(
                 "",
                 (point["learned"], point["value"]),
@@ -144,7 +145,6 @@ def _name_points(figure: Any, axes: Any, points: list[dict[str, Any]], theme: Th
                 textcoords="offset points",
                 arrowprops={"arrowstyle": "-", "color": theme.faint, "linewidth": 0.7},
             )
-        del x
 
 
 def _shifts(height: float) -> list[float]:
@@ -174,8 +174,6 @@ def _axes(theme: Theme, size: tuple[float, float]) -> tuple[Any, Any]:
     axes.tick_params(colors=theme.text, labelsize=9.5)
     axes.xaxis.label.set_color(theme.text)
     axes.yaxis.label.set_color(theme.text)
-    axes.title.set_color(theme.text)
-    axes._left_title.set_color(theme.text)
     return figure, axes
 
 

@@ -32,6 +32,8 @@ def page(
     body = [_header(results)]
     for table in results["tables"][:1]:
         body.append(_table(table, timings))
+    if results.get("findings"):
+        body.append("<ul>" + "".join(f"<li>{_safe(finding)}</li>" for finding in results["findings"]) + "</ul>")
     if results.get("spectrum"):
         body.append(_chart("spectrum", results["spectrum"], figures))
     body += [_chart(curve["name"], curve, figures) for curve in results.get("curves", [])]
@@ -75,7 +77,8 @@ def _table(table: dict[str, Any], timings: dict[str, Any]) -> str:
         mark = _mark(row["strategy"]) if row.get("strategy") else ""
         line = [f"<th scope=row>{mark}{_safe(texts[0])}</th>"]
         for place, text in enumerate(texts[1:]):
-            classes = [name for name, on in (("number", not words[place + 1]), ("best", (index, place) in best)) if on]
+            kinds = (("number", not words[place + 1]), ("words", words[place + 1]), ("best", (index, place) in best))
+            classes = [name for name, on in kinds if on]
             shown = f' class="{" ".join(classes)}"' if classes else ""
             line.append(f"<td{shown}>{_safe(text)}</td>")
         rows.append(f"<tr>{''.join(line)}</tr>")
@@ -90,7 +93,7 @@ def _chart(name: str, chart: dict[str, Any], figures: dict[str, tuple[Path, Path
     light, dark = figures[name]
     caption = f"<figcaption>{_safe(chart['caption'])}</figcaption>" if chart["caption"] else ""
     return (
-        f"<h2>{_safe(chart['title'])}</h2>\n<figure class=chart><picture>"
+        f"<h2>{_safe(chart['heading'])}</h2>\n<figure class=chart><picture>"
         f'<source media="(prefers-color-scheme: dark)" srcset="{file_uri(dark)}">'
         f'<img src="{file_uri(light)}" alt="{_safe(chart["title"])}"></picture>{caption}</figure>'
     )

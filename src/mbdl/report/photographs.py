@@ -26,11 +26,12 @@ def draw_picture(picture: dict[str, Any], arrays: dict[str, np.ndarray], path: P
     from matplotlib.patches import Rectangle
 
     panels, details = picture["panels"], picture["details"]
-    columns = 4
+    columns = 3
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(17, 2.35 * rows + 0.4), dpi=100, facecolor=theme.ground, layout="constrained")
+    figure = Figure(figsize=(17, 2.2 * rows + 0.3), dpi=100, facecolor=theme.ground, layout="constrained")
     FigureCanvasAgg(figure)
-    left, right = figure.subfigures(1, 2, width_ratios=(1, 1.55), facecolor=theme.ground)
+    parts: Any = figure.subfigures(1, 2, width_ratios=(1, 1.55), facecolor=theme.ground)
+    left, right = parts
     whole = arrays[panels[0]["name"]]
     axes = left.add_subplot()
     axes.imshow(_grey(whole), cmap="gray", vmin=0, vmax=1, interpolation="antialiased")

@@ -56,7 +56,7 @@ def render(folder: Path | str) -> list[Path]:
     results = read(folder)
     written: list[Path] = []
     figures: dict[str, tuple[Path, Path]] = {}
-    charts = [(curve["name"], curve, draw_curve) for curve in results.get("curves", [])]
+    charts: list[tuple[str, Any, Any]] = [(curve["name"], curve, draw_curve) for curve in results.get("curves", [])]
     if results.get("spectrum"):
         charts.insert(0, ("spectrum", results["spectrum"], draw_spectrum))
     for name, chart, draw in charts:
@@ -88,4 +88,6 @@ def _markdown(results: dict[str, Any]) -> str:
         parts += [f"## {table['title']}", markdown(table, results["timings"])]
         if table["caption"]:
             parts.append(table["caption"])
+        if table is results["tables"][0] and results.get("findings"):
+            parts.append("\n".join(f"- {finding}" for finding in results["findings"]))
     return "\n\n".join(part for part in parts if part) + "\n"

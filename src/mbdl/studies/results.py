@@ -3,7 +3,7 @@
 A study's `results` is a dictionary that JSON can hold:
 
 - `title`: a heading; `statements`: sentences about the problem, the data and the choices; `evidence`: whether the
-  numbers are evidence, or a quick look;
+  numbers are evidence, or a quick look; `findings`: sentences about what the first table says;
 - `tables`: from `table`; `curves`: from `curve`; `spectrum`: from `spectrum_plot`; `pictures`: from `picture`;
 - `raw`: every number behind them, in the study's own form;
 - `timings`: whatever depends on the machine. A table's column may show `timings["rules"][row][name]`.
@@ -74,6 +74,7 @@ def table(
 
 def curve(
     name: str,
+    heading: str,
     title: str,
     horizontal: dict[str, Any],
     vertical: dict[str, Any],
@@ -86,7 +87,8 @@ def curve(
 
     Args:
         name: what it is called, and its file.
-        title: its heading.
+        heading: a few words above it.
+        title: what it shows.
         horizontal: `{"title", "unit", "scale"}`, the scale `"linear"` or `"log"`.
         vertical: the same.
         lines: each `{"name", "title", "strategy", "x", "y"}` and, where known, `"error"`, one a point.
@@ -95,6 +97,7 @@ def curve(
     """
     return {
         "name": name,
+        "heading": heading,
         "title": title,
         "x": dict(horizontal),
         "y": dict(vertical),
@@ -110,12 +113,12 @@ def spectrum_plot(
     """The spectrum: quality against the number of learned numbers.
 
     Args:
-        title: its heading.
+        title: what it shows.
         vertical: `{"title", "unit"}`.
         points: each `{"name", "title", "strategy", "learned", "value"}` and, where known, `"error"`.
         caption: what one has to know to read it.
     """
-    return {"title": title, "y": dict(vertical), "points": list(points), "caption": caption}
+    return {"heading": "The spectrum", "title": title, "y": dict(vertical), "points": list(points), "caption": caption}
 
 
 def picture(
