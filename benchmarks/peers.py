@@ -48,7 +48,7 @@ def train(model: Any, xs: Any, targets: Any, learning_rate: float, **options: An
         loss = library.nn.functional.mse_loss(model(xs), targets)
         loss.backward()
         optimiser.step()
-        return float(loss)
+        return loss.item()
 
     return run
 
@@ -74,7 +74,7 @@ def unfolded(networks: list[list[tuple[np.ndarray, np.ndarray]]], mask: np.ndarr
             super().__init__()
             self.networks = library.nn.ModuleList([denoiser(layers) for layers in networks])
             self.steps = library.nn.ParameterList([library.tensor(step_size) for _ in networks])
-            self.register_buffer("mask", library.from_numpy(mask)[None, None])
+            self.register_buffer("mask", library.from_numpy(np.array(mask))[None, None])
 
         def forward(self, x: Any) -> Any:
             s = self.mask * x
@@ -100,7 +100,7 @@ def deepinv_unfolded(depth: int, width: int, layers: int, mask: np.ndarray, step
             for _ in range(layers)
         ],
     )
-    physics = peer.physics.Inpainting((1, *mask.shape), mask=library.from_numpy(mask)[None])
+    physics = peer.physics.Inpainting((1, *mask.shape), mask=library.from_numpy(np.array(mask))[None])
 
     class Bound(library.nn.Module):
         def __init__(self) -> None:
@@ -124,7 +124,7 @@ def lista(parameters: dict[str, np.ndarray], dictionary: np.ndarray | None) -> A
                 values = [library.nn.Parameter(library.from_numpy(np.array(value))) for value in stacked]
                 setattr(self, name, library.nn.ParameterList(values))
             if dictionary is not None:
-                self.register_buffer("dictionary", library.from_numpy(dictionary))
+                self.register_buffer("dictionary", library.from_numpy(np.array(dictionary)))
 
         def forward(self, x: Any) -> Any:
             count = len(self.threshold)
