@@ -34,7 +34,11 @@ class ApiPages(griffe.Extension):
         while waiting:
             held = waiting.pop()
             waiting += [member for member in held.members.values() if isinstance(member, griffe.Object)]
-            if held.docstring is not None:
+            if held.docstring is None and isinstance(held, griffe.Attribute):
+                # `positive = Positive()` is documented by its class.
+                made_by = held.parent.members.get(str(held.value).removesuffix("()")) if held.parent else None
+                held.docstring = getattr(made_by, "docstring", None)
+            elif held.docstring is not None:
                 held.docstring.value = fence_doctests(held.docstring.value)
             if isinstance(held, griffe.Module) and held.is_init_module:
                 self.reexport(held, f"{pkg.name}.")

@@ -34,7 +34,7 @@ def agree(printed: str, shown: str) -> bool:
     words, numbers = shape_and_numbers(printed)
     shown_words, shown_numbers = shape_and_numbers(shown)
     return words == shown_words and all(
-        math.isclose(a, b, rel_tol=0.1, abs_tol=0.05) for a, b in zip(numbers, shown_numbers, strict=True)
+        math.isclose(a, b, rel_tol=0.05, abs_tol=0.002) for a, b in zip(numbers, shown_numbers, strict=True)
     )
 
 
@@ -52,7 +52,9 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
             with contextlib.redirect_stdout(printed):
                 exec(compile("\n" * line + text, str(page), "exec"), namespace)
         else:
-            assert agree(printed.getvalue(), text), f"{page.name} shows\n{text}\nand its code prints\n{printed.getvalue()}"
+            assert agree(printed.getvalue(), text), (
+                f"{page.name} shows\n{text}\nand its code prints\n{printed.getvalue()}"
+            )
 
 
 def test_a_wrong_output_is_noticed():
