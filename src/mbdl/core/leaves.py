@@ -64,7 +64,8 @@ def settle(tree: Tree, dtype: Any = None) -> Tree:
     """Give every weakly typed number in a tree the dtype of its context.
 
     Python numbers and NumPy arrays become JAX arrays. Nothing is float64 inside a float32 rule afterwards, also under
-    x64. `True` and `False` stay as they are: they are options, not numbers.
+    x64. `True` and `False` stay as they are: they are options, not numbers. So do Python numbers inside a learned
+    network (a dropout rate): in it, what is learned are arrays.
 
     Args:
         tree: any pytree.
@@ -74,14 +75,18 @@ def settle(tree: Tree, dtype: Any = None) -> Tree:
     if dtype is None:
         dtype = context(tree)
 
-    def leaf(value: Any) -> Any:
-        if isinstance(value, bool):
-            return value
+    from .learned import Learned, is_learned
+
+    def leaf(value: Any, numbers: bool = True) -> Any:
+        if isinstance(value, Learned):
+            network = not jax.tree_util.treedef_is_leaf(jax.tree.structure(value.raw))
+            raw = jax.tree.map(lambda held: leaf(held, not network), value.raw, is_leaf=is_learned)
+            return Learned(raw, jax.tree.map(leaf, value.constraint), value.origin, value.frozen)
         if isinstance(value, np.generic) and isinstance(value, (float, complex)):
             value = value.item()  # np.float64 is a float, and np.complex128 a complex
-        if isinstance(value, (int, float, complex)):
-            value = jnp.asarray(value)
-        if isinstance(value, (np.ndarray, np.generic)):
+        if isinstance(value, bool) or (isinstance(value, (int, float, complex)) and not numbers):
+            return value
+        if isinstance(value, (int, float, complex, np.ndarray, np.generic)):
             value = jnp.asarray(value)
         if dtype is None or not _is_weak(value):
             return value
@@ -89,7 +94,7 @@ def settle(tree: Tree, dtype: Any = None) -> Tree:
             return jnp.asarray(value, jnp.result_type(dtype, jnp.complex64))
         return jnp.asarray(value, dtype if jnp.issubdtype(value.dtype, jnp.floating) else value.dtype)
 
-    return jax.tree.map(leaf, tree)
+    return jax.tree.map(leaf, tree, is_leaf=is_learned)
 
 
 def _is_weak(value: Any) -> bool:

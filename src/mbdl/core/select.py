@@ -159,7 +159,9 @@ def _check_disjoint(found: list[Selection], verb: str) -> None:
 
 
 def _fields(tree: Any) -> list[str]:
-    return [field.name for field in dataclasses.fields(tree)] if dataclasses.is_dataclass(tree) else []
+    """The names of the fields that may be selected."""
+    fields = dataclasses.fields(tree) if dataclasses.is_dataclass(tree) else ()
+    return [field.name for field in fields if not field.metadata.get("static", False)]
 
 
 def replace(tree: Any, changes: dict[Address, Any]) -> Any:
