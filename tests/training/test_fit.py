@@ -205,6 +205,12 @@ FIT = functools.partial(fit, affine(), RISK, key=KEY)
         (lambda: FIT(steps=1, patience=2), ValueError, "need validation="),
         (lambda: FIT(steps=1, validate_every=2), ValueError, "need validation="),
         (lambda: FIT(steps=1, validation=(XS, TARGETS), patience=0), ValueError, "patience must be"),
+        (lambda: FIT(steps=1, resume=True), ValueError, "needs checkpoint="),
+        (lambda: FIT(steps=1, checkpoint_every=0), ValueError, "checkpoint_every must be"),
+        (lambda: FIT(1e-3, steps=1), TypeError, "optimiser must be an optax transformation"),
+        (lambda: FIT(steps=1, data=("a", XS)), ValueError, "holds arrays only"),
+        (lambda: FIT(steps=1, data=3), TypeError, "iterable of batches"),
+        (lambda: FIT(steps=1, data=[XS, TARGETS]), ValueError, "Give arrays as a tuple"),
         (lambda: FIT(steps=1, clip=0.0), ValueError, "clip must be > 0"),
         (lambda: FIT(steps=1, non_finite_fraction=1.5), ValueError, "between 0 and 1"),
         (lambda: FIT(steps=1, non_finite_limit=0), ValueError, "non_finite_limit must be"),
@@ -224,6 +230,17 @@ FIT = functools.partial(fit, affine(), RISK, key=KEY)
 def test_what_is_given_wrong_is_an_error(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_counts_may_be_numpy_integers(tmp_path):
+    result = FIT(
+        steps=np.int64(4),
+        batch_size=np.int32(5),
+        validation=(XS, TARGETS),
+        patience=np.int64(9),
+        checkpoint=tmp_path / "run",
+    )
+    assert len(result.history.steps) == 4
 
 
 def test_a_key_is_never_assumed():

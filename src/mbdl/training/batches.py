@@ -1,7 +1,7 @@
 """Where minibatches come from: arrays that live on the device, an iterable of batches, or nowhere."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -19,7 +19,14 @@ def holds_arrays(data: Any) -> bool:
     if data is None or isinstance(data, list | Iterator) or (callable(data) and not isinstance(data, eqx.Module)):
         return False
     leaves = jax.tree.leaves(data)
-    return bool(leaves) and all(_is_array(leaf) for leaf in leaves)
+    arrays = [leaf for leaf in leaves if _is_array(leaf)]
+    if isinstance(data, tuple | dict) and len(arrays) < len(leaves):
+        other = next(leaf for leaf in leaves if not _is_array(leaf))
+        raise ValueError(
+            f"data that is a {type(data).__name__} holds arrays only, but this one holds {other!r}; give a list for "
+            "batches."
+        )
+    return bool(leaves) and len(arrays) == len(leaves)
 
 
 def _is_array(leaf: Any) -> bool:
@@ -113,6 +120,10 @@ class Stream:
     """
 
     def __init__(self, source: Iterable[Any] | Callable[[int], Iterable[Any]]):
+        if not callable(source) and not isinstance(source, Iterable):
+            raise TypeError(
+                f"data is a pytree of arrays, an iterable of batches or a function of the epoch, but got {source!r}."
+            )
         self.source = source
         self.used = (0, 0)  # the epoch of the last batch taken, and how many batches of it were taken
         self._epoch, self._position = -1, 0
@@ -166,6 +177,41 @@ class Stream:
                 break
             self._iterator = None
         return _END
+
+
+class Source(NamedTuple):
+    """What batches are made from.
+
+    `kind` is `whole` (all examples each step), `drawn` (minibatches of arrays), `given` (an iterable's) or `none`.
+    """
+
+    kind: Literal["whole", "drawn", "given", "none"]
+    arrays: Any
+    stream: Stream | None
+    examples: int
+    batch_size: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """How many whole batches the arrays hold."""
+        return self.examples // self.batch_size if self.batch_size else 0
+
+    def first(self) -> Any:
+        """A batch to trace the step with, or None where there is none yet."""
+        return jax.tree.map(lambda leaf: leaf[: self.batch_size], self.arrays)
+
+
+def source_of(data: Any, batch_size: int | None) -> Source:
+    """Looks at what the user gave, and puts arrays on the device."""
+    if holds_arrays(data):
+        arrays = as_arrays(data)
+        examples = leading_axis(arrays)
+        size = checked_batch_size(batch_size, examples)
+        return Source("whole" if size == examples else "drawn", arrays, None, examples, size)
+    if batch_size is not None:
+        raise ValueError("batch_size is for data that are arrays; an iterable gives batches of its own size.")
+    stream = None if data is None else Stream(data)
+    return Source("none" if stream is None else "given", None, stream, 0, 0)
 
 
 _END = object()

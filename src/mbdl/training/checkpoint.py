@@ -105,8 +105,7 @@ class Checkpoint:
         if meta.get("format") != _FORMAT:
             raise ValueError(
                 f"{path} has the checkpoint format {meta.get('format')}, and this version of mbdl reads format "
-                f"{_FORMAT}; resume it "
-                "with the version that wrote it, or start again in another folder."
+                f"{_FORMAT}; resume it with the version that wrote it, or start again in another folder."
             )
         return arrays, meta
 
@@ -124,8 +123,7 @@ class Checkpoint:
             )
             raise ValueError(
                 f"cannot resume from {self.folder}: its run is not this one.\n{lines}\nUse the same rule, data, key "
-                "and "
-                "settings, or start again in another folder."
+                "and settings, or start again in another folder."
             )
 
     def _check_folder(self) -> None:
@@ -136,8 +134,8 @@ class Checkpoint:
         foreign = sorted(entry.name for entry in self.folder.iterdir() if entry.name not in (_FILE, _TEMPORARY))
         if foreign:
             raise ValueError(
-                f"the checkpoint folder {self.folder} holds something else ({', '.join(foreign[:3])}…); give a "
-                "folder of its own."
+                f"the checkpoint folder {self.folder} holds something else ({', '.join(foreign[:3])}…); give a folder "
+                "of its own."
             )
 
 

@@ -11,7 +11,7 @@ import optax
 from jaxtyping import Array, PRNGKeyArray
 
 from mbdl.core import partition
-from mbdl.training.batches import Orders, Stream, as_arrays, checked_batch_size, holds_arrays, leading_axis
+from mbdl.training.batches import Orders, source_of
 from mbdl.training.checkpoint import Checkpoint
 from mbdl.training.fingerprint import digest_of_arrays, digest_of_computation, structure_of
 from mbdl.training.history import Fit
@@ -19,7 +19,7 @@ from mbdl.training.interrupt import Interrupt
 from mbdl.training.optimisers import CLIP, clipped, default_optimiser
 from mbdl.training.program import Carry, Inputs, Static, plan, programs
 from mbdl.training.progress import Progress
-from mbdl.training.run import Callback, Every, Run, Settings, every, first_batch
+from mbdl.training.run import Callback, Every, Run, Settings, every
 from mbdl.training.state import State, copied
 from mbdl.training.structure import take_apart
 from mbdl.training.validation import validator, without_data
@@ -105,96 +105,107 @@ def fit(
     >>> round(float(trained(jnp.ones(1))[0]), 2)
     3.0
     """
-    _check(steps, key, validation, validate_every, patience, clip, non_finite_limit, non_finite_fraction)
+    counts = {"steps": steps, "validate_every": validate_every, "patience": patience}
+    counts |= {"checkpoint_every": checkpoint_every, "non_finite_limit": non_finite_limit}
+    _check(counts, key, validation, checkpoint, resume, clip, non_finite_fraction)
     learned, rest = partition(rule)
     if not jax.tree.leaves(learned):
         raise ValueError(
             "nothing in this rule is learned, so there is nothing to fit. Apply mbdl.learn, mbdl.unfold, "
             "mbdl.substitute or mbdl.augment first, or mbdl.thaw what is frozen."
         )
-    data = getattr(risk, "data", None) if data is None else data
-    bare = without_data(risk)
-    resident = holds_arrays(data)
-    data = as_arrays(data) if resident else data
-    examples = leading_axis(data) if resident else 0
-    size = checked_batch_size(batch_size, examples) if resident else 0
-    if not resident and batch_size is not None:
-        raise ValueError("batch_size is for data that are arrays; an iterable gives batches of its own size.")
-    stream = None if resident or data is None else Stream(data)
-    batches = "none" if data is None else "given" if stream else "whole" if size == examples else "drawn"
-
+    steps, limits = int(steps), (int(non_finite_limit), int(non_finite_fraction * steps))
+    source = source_of(getattr(risk, "data", None) if data is None else data, batch_size)
+    rest_parts, risk_parts = take_apart(rest), take_apart(without_data(risk))
+    optimiser = _optimiser(optimiser, clip, steps)
     step_key, order_key, validation_key = jax.random.split(key, 3)
-    rest_parts, risk_parts = take_apart(rest), take_apart(bare)
-    if optimiser is None:
-        optimiser, clip = default_optimiser(steps), CLIP if clip is None else clip
-    optimiser = optimiser if clip is None else clipped(optimiser, clip)
+
     learned = copied(learned)
     zero = jnp.int32(0)
     carry = copied(Carry(learned, optimiser.init(learned), zero, zero, jnp.asarray(False)))
-    bad_limit = int(non_finite_fraction * steps)
-    inputs = Inputs(
-        rest_parts[0],
-        risk_parts[0],
-        data if resident else None,
-        step_key,
-        jnp.int32(non_finite_limit),
-        jnp.int32(bad_limit),
+    inputs = Inputs(rest_parts[0], risk_parts[0], source.arrays, step_key, *(jnp.int32(limit) for limit in limits))
+    compiled = programs(
+        Static(rest_parts[1], risk_parts[1], optimiser, source.kind, source.batch_size, source.steps_per_epoch)
     )
-    per_epoch = examples // size if resident else 0
-    compiled = programs(Static(rest_parts[1], risk_parts[1], optimiser, batches, size, per_epoch))
-    batch = first_batch(data, size) if resident else None
-    chosen = plan(compiled.step, carry, inputs, batch, batches == "given", steps)
-    orders = Orders(order_key, examples, size, chosen.steps_per_dispatch) if batches == "drawn" else None
+    chosen = plan(compiled.step, carry, inputs, source.first(), source.kind == "given", steps)
+    orders = None
+    if source.kind == "drawn":
+        orders = Orders(order_key, source.examples, source.batch_size, chosen.steps_per_dispatch)
     check = None if validation is None else validator(validation, risk, rest_parts, batch_size, validation_key)
-    settings = Settings(
-        steps, max(1, steps // 20) if validate_every is None else validate_every, patience, non_finite_limit, bad_limit
-    )
+    period = max(1, steps // 20) if validate_every is None else int(validate_every)
+    settings = Settings(steps, period, None if patience is None else int(patience), *limits)
 
     state, folder = State(carry), None
     if checkpoint is not None:
         folder = Checkpoint(checkpoint, checkpoint_every)
         stored = folder.read(resume)
-        if stored is not None and stream is not None:
-            stream.skip(stored.done, stored.used)
-        if stream is not None:
-            batch = stream.peek()
+        batch = source.first()
+        if source.stream is not None:
+            if stored is not None:
+                source.stream.skip(stored.done, stored.used)
+            batch = source.stream.peek()
+        traced = source.stream is None or batch is not None
         folder.settings = {
-            "format of the data": batches,
-            "batch_size": size,
-            "examples": examples,
+            "batches": source.kind,
+            "batch_size": source.batch_size,
+            "examples": source.examples,
             **settings._asdict(),
-            "key": np.asarray(key if key.dtype == jnp.uint32 else jax.random.key_data(key)).tolist(),
+            "key": jax.random.key_data(key).tolist(),
             "jax": jax.__version__,
             "learned arrays": structure_of(learned),
             "optimiser state": structure_of(carry.optimiser_state),
             "learned values at the start": digest_of_arrays(learned),
             "known values": digest_of_arrays(rest_parts[0]),
-            "training data": digest_of_arrays((data if resident else None, risk_parts[0])),
+            "training data": digest_of_arrays((source.arrays, risk_parts[0])),
             "validation data": None if check is None else check.digest(),
             "computation": digest_of_computation(compiled.step.trace(carry, inputs, batch, zero).jaxpr)
-            if stream is None or batch is not None
+            if traced
             else None,
         }
-        if stored is not None:
-            state = folder.restore(state, stored)
+        state = state if stored is None else folder.restore(state, stored)
+    listeners = tuple(c if isinstance(c, Every) else every(1, c) for c in callbacks)
     with Interrupt() as interrupt, Progress(progress, steps, state.done) as bar:
-        listeners = tuple(c if isinstance(c, Every) else every(1, c) for c in callbacks)
-        return Run(
-            state, rest, compiled, chosen, inputs, orders, stream, check, listeners, folder, settings, interrupt, bar
-        ).to_the_end()
+        run = Run(
+            state=state,
+            rest=rest,
+            programs=compiled,
+            plan=chosen,
+            inputs=inputs,
+            orders=orders,
+            stream=source.stream,
+            validator=check,
+            callbacks=listeners,
+            checkpoint=folder,
+            settings=settings,
+            interrupt=interrupt,
+            progress=bar,
+        )
+        return run.to_the_end()
+
+
+def _optimiser(
+    optimiser: optax.GradientTransformation | None, clip: float | None, steps: int
+) -> optax.GradientTransformation:
+    """The optimiser to use, behind a clip if there is one."""
+    if optimiser is None:
+        return clipped(default_optimiser(steps), CLIP if clip is None else float(clip))
+    if not isinstance(optimiser, optax.GradientTransformation):
+        raise TypeError(f"optimiser must be an optax transformation, e.g. optax.adam(1e-3), but got {optimiser!r}.")
+    return optimiser if clip is None else clipped(optimiser, float(clip))
 
 
 def _check(
-    steps: Any, key: Any, validation: Any, validate_every: Any, patience: Any, clip: Any, limit: Any, fraction: Any
+    counts: dict[str, Any], key: Any, validation: Any, checkpoint: Any, resume: bool, clip: Any, fraction: Any
 ) -> None:
-    counts = {"steps": steps, "validate_every": validate_every, "patience": patience, "non_finite_limit": limit}
     for name, value in counts.items():
-        if value is None and name in ("validate_every", "patience"):
+        if value is None and name in ("validate_every", "patience", "checkpoint_every"):
             continue
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
             raise ValueError(f"{name} must be an integer ≥ 1, but got {value!r}.")
-    if validation is None and (patience is not None or validate_every is not None):
+    if validation is None and (counts["patience"] is not None or counts["validate_every"] is not None):
         raise ValueError("patience and validate_every need validation=, data or a risk to validate on.")
+    if checkpoint is None and resume:
+        raise ValueError("resume needs checkpoint=, the folder of the run to go on with.")
     if clip is not None and not clip > 0:
         raise ValueError(f"clip must be > 0, but got {clip!r}.")
     if not 0 <= fraction <= 1:

@@ -1,6 +1,7 @@
 """Ctrl-C as a request to stop after the current steps; a second one stops at once."""
 
 import signal
+import sys
 import threading
 from types import FrameType
 from typing import Any
@@ -30,4 +31,6 @@ class Interrupt:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.requested:
             self._previous(number, frame)
+        elif sys.stderr is not None and sys.stderr.isatty():
+            sys.stderr.write("\nfit stops after the current steps; Ctrl-C again stops it at once.\n")
         self.requested = True

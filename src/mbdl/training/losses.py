@@ -16,8 +16,7 @@ def _same_shape(decision: Array, target: Array, name: str) -> None:
         if jnp.issubdtype(jnp.result_type(value), jnp.unsignedinteger):
             raise TypeError(
                 f"{name} got an array of {jnp.result_type(value)}, whose differences wrap around. Convert it to "
-                "floating "
-                "point first (an 8-bit image: image / 255)."
+                "floating point first (an 8-bit image: image / 255)."
             )
 
 

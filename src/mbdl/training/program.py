@@ -162,7 +162,6 @@ def _checked_scalar(value: Any) -> Array:
     if value.shape != () or not jnp.issubdtype(value.dtype, jnp.floating):
         raise ValueError(
             f"a risk must return a real floating-point scalar, but this one returned shape {value.shape} of "
-            f"{value.dtype}; "
-            "average over the batch (jnp.mean), and take a real loss of complex numbers."
+            f"{value.dtype}; average over the batch (jnp.mean), and take a real loss of complex numbers."
         )
     return value

@@ -40,11 +40,6 @@ class Progress:
             text += f"  validation {validation:.4g}"
         self._bar.update(self._task, completed=done, status=text)
 
-    def note(self, text: str) -> None:
-        """Prints a line above the bar."""
-        if self._bar is not None:
-            self._bar.console.print(text)
-
 
 def _bar(steps: int, done: int) -> tuple[Any, Any]:
     from rich.console import Console

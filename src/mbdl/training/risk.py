@@ -165,12 +165,12 @@ def deep_supervision(data: Any, loss: Callable[[Any, Any], Array], weights: Any)
 
 def _weights(weights: Any, iterations: int) -> Float[Array, " iterations"]:
     if callable(weights):
-        return jnp.asarray(_checked_weights(np.asarray([float(weights(k)) for k in range(iterations)])))
+        weight: Any = weights
+        return jnp.asarray(_checked_weights(np.asarray([float(weight(k)) for k in range(iterations)])))
     if weights.shape[0] != iterations:
         raise ValueError(
             f"deep_supervision was given {weights.shape[0]} weights, but the rule's trace has {iterations} iterates; "
-            "give one "
-            "weight for each, or a function of the iterate's index."
+            "give one weight for each, or a function of the iterate's index."
         )
     return weights
 
@@ -188,7 +188,10 @@ def _checked_weights(weights: np.ndarray) -> np.ndarray:
 
 def _pair(batch: Any) -> tuple[Any, Any]:
     if not isinstance(batch, tuple | list) or len(batch) != 2:
-        raise ValueError(f"a batch of this risk is a pair (xs, targets), but got {type(batch).__name__}.")
+        raise ValueError(
+            f"a batch of this risk is a pair (xs, targets), but got {type(batch).__name__}. Give arrays as a tuple; a "
+            "list is read as a list of batches."
+        )
     return batch[0], batch[1]
 
 

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -100,9 +99,8 @@ class Run:
         if self.validator is not None and state.best is None and not interrupted:
             raise NonFiniteError(
                 f"the validation risk was never finite ({len(state.validation)} times until step {state.done}), so "
-                "there is no "
-                "best rule. The last rule is in error.fit. Look for NaN in the validation data, or for a rule that "
-                "diverges on it.",
+                "there is no best rule. The last rule is in error.fit. Look for NaN in the validation data, or for a "
+                "rule that diverges on it.",
                 state.done,
                 self.fit(interrupted),
             )
@@ -214,13 +212,10 @@ class Run:
         state = self.state
         state.reason = "too many steps were not finite"
         raise NonFiniteError(
-            f"training stopped at step {state.done}: its loss, gradient or result was not finite, the "
-            f"{state.in_row}. time in a row "
-            f"and {state.bad} times in all (limits: {self.settings.non_finite_limit} in a row, "
-            f"{self.settings.bad_limit} in "
-            f"all). These steps were skipped; the last good rule is in error.fit. Try a smaller learning rate, "
-            "clip=1.0, or look "
-            "for NaN in the data.",
+            f"training stopped at step {state.done}: its loss, gradient or result was not finite, the {state.in_row}. "
+            f"time in a row and {state.bad} times in all (limits: {self.settings.non_finite_limit} in a row, "
+            f"{self.settings.bad_limit} in all). These steps were skipped; the last good rule is in error.fit. Try a "
+            "smaller learning rate, clip=1.0, or look for NaN in the data.",
             state.done,
             self.fit(),
         )
@@ -262,8 +257,3 @@ class Run:
                 raise TypeError(f"a callback returns None to go on or True to stop, but one returned {answer!r}.")
             if answer and state.reason is None:
                 state.reason = "a callback stopped it"
-
-
-def first_batch(data: Any, batch_size: int) -> Any:
-    """The shapes of a batch: the first examples."""
-    return jax.tree.map(lambda leaf: leaf[:batch_size], data)

@@ -17,8 +17,7 @@ def crop_border(image: Float[Array, "height width *channel"], crop: int) -> Floa
     if crop < 0 or jnp.ndim(image) not in (2, 3) or min(jnp.shape(image)[:2]) <= 2 * crop:
         raise ValueError(
             f"cannot crop {crop} pixels off each side of an image of shape {jnp.shape(image)}: the crop must be "
-            "positive and "
-            "leave at least one pixel of [height width] or [height width channel]."
+            "positive and leave at least one pixel of [height width] or [height width channel]."
         )
     return image[crop:-crop, crop:-crop]
 
@@ -75,8 +74,7 @@ def ssim(
     if a.ndim not in (2, 3) or min(a.shape[:2]) < _WINDOW:
         raise ValueError(
             f"ssim wants images [height width] or [height width channel] of at least {_WINDOW} × {_WINDOW} pixels "
-            "after the "
-            f"crop, but got shape {a.shape}."
+            f"after the crop, but got shape {a.shape}."
         )
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     mean_a, mean_b = _smooth(a), _smooth(b)

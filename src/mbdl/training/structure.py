@@ -12,6 +12,7 @@ class Structure(NamedTuple):
 
     treedef: Any
     static: tuple[Any, ...]
+    kinds: tuple[type, ...]  # 1, 1.0 and True are equal, but programs for them are not
 
     def rebuild(self, arrays: list[Any]) -> Any:
         """The pytree with these arrays in their places."""
@@ -31,13 +32,13 @@ def take_apart(tree: Any) -> tuple[list[Any], Structure]:
     """
     leaves, treedef = jax.tree.flatten(tree)
     leaves = [jax.numpy.asarray(leaf) if isinstance(leaf, np.ndarray | np.generic) else leaf for leaf in leaves]
-    structure = Structure(treedef, tuple(_Array if eqx.is_array(leaf) else leaf for leaf in leaves))
+    static = tuple(_Array if eqx.is_array(leaf) else leaf for leaf in leaves)
+    structure = Structure(treedef, static, tuple(map(type, static)))
     try:
         hash(structure)
     except TypeError as error:
         raise TypeError(
             "fit needs everything in the rule and the risk that is not an array to be hashable, so that compiled "
-            "programs can "
-            f"be kept by it, but: {error}."
+            f"programs can be kept by it, but: {error}."
         ) from error
     return [leaf for leaf in leaves if eqx.is_array(leaf)], structure
