@@ -1,0 +1,233 @@
+"""The laws of the design, for every rule of the library.
+
+1. `learn`, `unfold` and `augment` change no decision at initialisation.
+2. Untied gradients sum to the tied gradient.
+3. A rule works under `jit`, `vmap` and `grad`, in float32 and float64, nested and inside `scan`, without retracing for new
+   values.
+4. What has no derivative raises while tracing; it never returns a silent zero.
+
+Each package lists its rules in `tests/<package>/rules.py`, as functions that return a rule and a context.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from inverse.rules import RULES as INVERSE
+from jax.tree_util import GetAttrKey
+from networks.rules import RULES as NETWORKS
+
+import mbdl
+from mbdl import core
+
+RULES = {**INVERSE, **NETWORKS}
+every_rule = pytest.mark.parametrize("make", RULES.values(), ids=RULES.keys())
+SOLVERS = {name: make for name, make in RULES.items() if isinstance(make()[0], mbdl.IterativeSolver)}
+every_solver = pytest.mark.parametrize("make", SOLVERS.values(), ids=SOLVERS.keys())
+TUNABLE = {name: make for name, make in SOLVERS.items() if make()[0].hyperparameters()}
+
+LAYERS = 3
+
+
+def close(actual, expected, *, scale=1.0):
+    """Equal to rounding, relative to the largest entry: a few hundred operations of the dtype's precision."""
+    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        a, b = np.asarray(a), np.asarray(b)
+        assert a.dtype == b.dtype
+        assert a.shape == b.shape
+        tolerance = 1000 * np.finfo(a.dtype).eps * max(float(np.max(np.abs(b))), 1e-30) * scale
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)
+
+
+def known_arrays(rule, x):
+    """Selectors of the known floating-point arrays, one a leaf, by their paths."""
+    found = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(rule, is_leaf=lambda n: isinstance(n, mbdl.Learned)):
+        if eqx.is_inexact_array(leaf):
+
+            def where(r, path=path):
+                for key in path:
+                    r = getattr(r, key.name) if isinstance(key, GetAttrKey) else r[key.idx]
+                return r
+
+            found[jax.tree_util.keystr(path)] = where
+    return found
+
+
+def read_by_step(solver, x):
+    """The selectors of those arrays that a step reads."""
+    solver = core.resolve(solver)
+    read, _, _ = core.reads(lambda r, s, x: r.decision(r.advance(s, x)), solver, solver.init(x), x)
+    return {name: where for name, where in known_arrays(solver, x).items() if where(read)}
+
+
+def risk(rule, x):
+    return sum(jnp.sum(jnp.abs(leaf) ** 2) for leaf in jax.tree.leaves(rule(x)))
+
+
+def gradient(rule, x):
+    learned, rest = core.partition(rule)
+    return jax.grad(lambda learned: risk(core.combine(learned, rest), x))(learned)
+
+
+def batch_of(x, n=3):
+    return jax.tree.map(lambda leaf: jnp.stack([leaf * (1 - 0.1 * k) for k in range(n)]), x)
+
+
+@every_rule
+def test_learning_changes_no_decision(make):
+    rule, x = make()
+    expected = rule(x)
+    for where in known_arrays(rule, x).values():
+        close(mbdl.learn(rule, where)(x), expected)
+
+
+@every_solver
+def test_unfolding_changes_no_decision(make):
+    solver, x = make()
+    expected = mbdl.unfold(solver, LAYERS)(x)
+    for where in read_by_step(solver, x).values():
+        close(mbdl.unfold(solver, LAYERS, untie=where)(x), expected)
+
+
+@every_solver
+def test_augmenting_changes_no_decision(make):
+    solver, x = make()
+    shape = solver(x).shape
+
+    class Bias(eqx.Module):
+        value: jax.Array
+
+        def __call__(self, decision, x):
+            return decision + self.value
+
+    augmented = mbdl.augment(solver, Bias(jnp.ones(shape)))
+    close(augmented(x), solver(x))
+    assert mbdl.spectrum(augmented).learned - mbdl.spectrum(solver).learned == 1 + np.prod(shape)
+    slope = gradient(augmented, x).correction.raw.gate
+    assert float(jnp.abs(slope)) > 0
+
+
+@every_solver
+def test_untied_gradients_sum_to_the_tied_gradient(make):
+    with jax.enable_x64(True):
+        solver, x = make()
+        for name, where in read_by_step(solver, x).items():
+            tied = gradient(mbdl.learn(mbdl.unfold(solver, LAYERS), where), x)
+            untied = gradient(mbdl.unfold(solver, LAYERS, untie=where), x)
+            tied, untied = (jax.tree.leaves(where_raw(tree, where)) for tree in (tied, untied))
+            assert untied[0].shape == (LAYERS, *tied[0].shape), name
+            close(jnp.sum(untied[0], 0), tied[0], scale=100)
+
+
+def where_raw(tree, where):
+    selection = core.select.select(tree, where, "test")[0]
+    return selection.held
+
+
+@every_rule
+def test_jit_and_vmap_agree_with_the_plain_call(make):
+    rule, x = make()
+    plain = rule(x)
+    close(jax.jit(rule)(x), plain)
+    xs = batch_of(x)
+    batched = jax.vmap(rule)(xs)
+    for k in range(3):
+        one = rule(jax.tree.map(lambda leaf, k=k: leaf[k], xs))
+        close(jax.tree.map(lambda leaf, k=k: leaf[k], batched), one, scale=10)
+
+
+class Nesting(mbdl.DecisionRule):
+    inner: mbdl.DecisionRule
+    scale: jax.Array
+
+    def decide(self, x):
+        return jax.tree.map(lambda leaf: self.scale * leaf, self.inner(x))
+
+
+@every_rule
+def test_a_rule_works_inside_another_and_inside_scan(make):
+    rule, x = make()
+    close(Nesting(rule, 1.0)(x), rule(x))
+    xs = batch_of(x, 2)
+    _, scanned = jax.lax.scan(lambda carry, x: (carry, rule(x)), None, xs)
+    close(jax.tree.map(lambda leaf: leaf[0], scanned), rule(jax.tree.map(lambda leaf: leaf[0], xs)), scale=10)
+
+
+@every_rule
+def test_the_dtype_is_that_of_the_rule(make):
+    with jax.enable_x64(True):
+        rule, x = make()
+        assert {leaf.dtype for leaf in jax.tree.leaves(rule(x))} == {np.dtype("float64")}
+        single = jax.tree.map(lambda n: n.astype(jnp.float32) if eqx.is_inexact_array(n) else n, (rule, x))
+        learned = single[0]
+        for where in known_arrays(learned, x).values():
+            learned = mbdl.learn(learned, where)
+        for candidate in (single[0], learned):
+            assert {leaf.dtype for leaf in jax.tree.leaves(candidate(single[1]))} == {np.dtype("float32")}
+            assert all(n.dtype == jnp.float32 for n in jax.tree.leaves(candidate) if eqx.is_inexact_array(n))
+
+
+@every_rule
+def test_gradients_are_finite_and_match_central_differences(make):
+    with jax.enable_x64(True):
+        rule, x = make()
+        names = known_arrays(rule, x)
+        for where in names.values():
+            rule = mbdl.learn(rule, where)
+        learned, rest = core.partition(rule)
+        slope = jax.grad(lambda learned: risk(core.combine(learned, rest), x))(learned)
+        assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(slope))
+        leaves, structure = jax.tree.flatten(learned)
+        keys = jax.random.split(jax.random.key(0), len(leaves))
+        direction = structure.unflatten(
+            [jax.random.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)]
+        )
+        step = 1e-6
+
+        def along(t):
+            return risk(core.combine(jax.tree.map(lambda a, d: a + t * d, learned, direction), rest), x)
+
+        numeric = (along(step) - along(-step)) / (2 * step)
+        exact = sum(jnp.sum(a * b) for a, b in zip(jax.tree.leaves(slope), jax.tree.leaves(direction), strict=True))
+        np.testing.assert_allclose(exact, numeric, rtol=1e-4, atol=1e-6 * abs(float(risk(rule, x))))
+
+
+@every_rule
+def test_new_values_cost_no_new_trace(make):
+    rule, x = make()
+    rule(x)
+    before = core.rule._run._cache_size()
+    other = jax.tree.map(lambda n: n * 0.99 if eqx.is_inexact_array(n) else n, rule)
+    other(jax.tree.map(lambda leaf: leaf * 1.01, x))
+    make()[0](x)
+    assert core.rule._run._cache_size() == before
+
+
+@pytest.mark.parametrize("make", TUNABLE.values(), ids=TUNABLE.keys())
+def test_hyperparameters_have_no_gradient_through_solve(make):
+    solver, x = make()
+    learned = mbdl.learn(solver, lambda r: r.hyperparameters())
+    trained, rest = core.partition(learned)
+    with pytest.raises(TypeError, match="has no derivative here"):
+        jax.grad(lambda t: jnp.sum(core.combine(t, rest).solve(x, throw=False).decision))(trained)
+
+
+@every_rule
+def test_input_that_is_not_finite_raises_at_once_and_not_under_vmap(make):
+    rule, x = make()
+    bad = jax.tree.map(lambda leaf: leaf.at[(0,) * leaf.ndim].set(jnp.nan), x)
+    with pytest.raises(ValueError, match="the input is not valid"):
+        rule(bad)
+    xs = jax.tree.map(lambda good, bad: jnp.stack([good, bad]), x, bad)
+    close(jax.tree.map(lambda leaf: leaf[0], jax.vmap(rule)(xs)), rule(x), scale=10)
+
+
+@every_rule
+def test_a_saved_rule_is_the_rule(make, tmp_path):
+    rule, x = make()
+    mbdl.save(tmp_path / "rule.mbdl", rule)
+    restored = mbdl.load(tmp_path / "rule.mbdl")
+    assert jax.tree.structure(restored) == jax.tree.structure(rule)
+    np.testing.assert_array_equal(restored(x), rule(x))
