@@ -40,7 +40,7 @@ def site(tmp_path_factory):
         timeout=300,
         check=False,
     )
-    assert build.returncode == 0, build.stdout + build.stderr
+    assert build.returncode == 0, re.sub(r"\x1b\[[0-9;]*m", "", build.stdout + build.stderr)
     return folder / "site"
 
 
@@ -82,3 +82,8 @@ def test_every_public_name_has_its_place(site):
         names = getattr(module, "__all__", None) or [name for name in vars(module) if not name.startswith("_")]
         functions = [name for name in names if callable(getattr(module, name))]
         assert [name for name in functions if f'id="mbdl.{package}.{name}"' not in page] == []
+
+
+def test_the_page_of_the_package_names_all_of_it():
+    page = (ROOT / "docs" / "api" / "mbdl.md").read_text(encoding="utf-8")
+    assert [name for name in mbdl.__all__ if f"`{name}`" not in page and f"`mbdl.{name}`" not in page] == []
