@@ -56,7 +56,7 @@ def test_convolutions_are_found_in_calls_loops_and_branches():
 
     assert holds_convolution(nested, S)
     assert holds_convolution(jax.grad(lambda s: jnp.sum(BLUR(s) ** 2)), S)
-    assert holds_convolution(jax.checkpoint(BLUR), S)
+    assert holds_convolution(jax.checkpoint(lambda s: BLUR(s)), S)
     assert not holds_convolution(lambda s, n: s * n, S, 3)
 
 

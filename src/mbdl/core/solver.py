@@ -76,7 +76,8 @@ class IterativeSolver(DecisionRule):
         change = jax.tree.map(lambda a, b: jnp.sum(jnp.abs(a - b) ** 2), new, old)
         size = jax.tree.map(lambda a: jnp.sum(jnp.abs(a) ** 2), new)
         change, size = (sum(jax.tree.leaves(tree)) for tree in (change, size))
-        return jnp.where(change > 0, jnp.sqrt(change / jnp.where(size > 0, size, 1.0)), 0.0)
+        relative = jnp.where(change > 0, change, 1.0) / jnp.where(size > 0, size, 1.0)
+        return jnp.where(change > 0, jnp.sqrt(relative), 0.0)
 
     def advance(self, state: Any, x: Any) -> Any:
         """One iteration and the correction, where there is one."""
