@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from mbdl.core import combine
@@ -19,7 +18,9 @@ from mbdl.training.progress import Progress
 from mbdl.training.state import State, copied
 from mbdl.training.validation import Validator
 
-_SECONDS_PER_DISPATCH = 0.1
+# Long enough that what a dispatch costs by itself (on CPU, fresh memory for all temporaries) is small beside it; short
+# enough for a lively progress bar and a prompt Ctrl-C.
+_SECONDS_PER_DISPATCH = 0.5
 
 Callback = Callable[[int, dict[str, float], Callable[[], Any]], bool | None]
 
@@ -137,7 +138,7 @@ class Run:
         self.progress.update(state.done, record.loss, state.validation[-1] if state.validation else None)
 
     def _next_count(self) -> int:
-        """How many steps to run at once: about a tenth of a second's worth, never past something that is due."""
+        """How many steps to run at once: about half a second's worth, never past something that is due."""
         done, settings = self.state.done, self.settings
         bound = settings.steps - done
         periods = [callback.steps for callback in self.callbacks]
@@ -157,7 +158,7 @@ class Run:
     def _scanned(self, count: int) -> Record:
         orders, first_epoch = self._order()
         self.state.carry, records = self.programs.many(
-            self.state.carry, self.inputs, orders, first_epoch, jnp.int32(self.state.done), jnp.int32(count)
+            self.state.carry, self.inputs, orders, first_epoch, np.int32(self.state.done), np.int32(count)
         )
         return Record(*(np.asarray(column)[:count] for column in records))
 
@@ -176,7 +177,7 @@ class Run:
                         raise
                     break
             state.carry, record = self.programs.one(
-                state.carry, self.inputs, orders, first_epoch, batch, jnp.int32(state.done + i)
+                state.carry, self.inputs, orders, first_epoch, batch, np.int32(state.done + i)
             )
             records.append(record)
             if self.stream is not None:
@@ -187,8 +188,8 @@ class Run:
 
     def _order(self) -> tuple[Any, Any]:
         if self.orders is None:
-            return None, jnp.int32(0)
-        return self.orders.table, jnp.int32(self.orders.first_epoch)
+            return None, np.int32(0)
+        return self.orders.table, np.int32(self.orders.first_epoch)
 
     def _note(self, record: Record) -> None:
         """Adds the record of a dispatch to the history; raises where the compiled program found too many bad steps."""

@@ -64,7 +64,7 @@ class Validator:
         """The mean risk, or None if `stop` became true meanwhile."""
         inputs = _Inputs(learned, self._rest, self._risk, self._key)
         if self.data is None:
-            return float(self._batch(inputs, None, jnp.int32(0)))
+            return float(self._batch(inputs, None, np.int32(0)))
         return self._resident_mean(inputs, stop) if self._resident else self._streamed_mean(inputs, stop)
 
     def _resident_mean(self, inputs: _Inputs, stop: Callable[[], bool]) -> float | None:
@@ -72,7 +72,7 @@ class Validator:
         batches = -(-self.examples // self._size) if padded else self.examples // self._size
         if self._scanned is None:
             self._scanned = jax.default_backend() != "cpu" or not holds_convolution(
-                lambda inputs, data: self._batch_of(inputs, data, jnp.int32(0), self._size), inputs, self.data
+                lambda inputs, data: self._batch_of(inputs, data, np.int32(0), self._size), inputs, self.data
             )
         if self._scanned:
             sums = np.asarray(self._all(inputs, self.data, self._size, batches), dtype=np.float64)
@@ -81,11 +81,11 @@ class Validator:
             for i in range(batches):
                 if stop():
                     return None
-                sums[i] = self._batch_of(inputs, self.data, jnp.int32(i), self._size)
+                sums[i] = self._batch_of(inputs, self.data, np.int32(i), self._size)
         total, rest = float(np.sum(sums)), self.examples - batches * self._size
         if rest > 0:
             last = jax.tree.map(lambda leaf: leaf[batches * self._size :], self.data)
-            total += rest * float(self._batch(inputs, last, jnp.int32(batches)))
+            total += rest * float(self._batch(inputs, last, np.int32(batches)))
         return total / self.examples
 
     def _streamed_mean(self, inputs: _Inputs, stop: Callable[[], bool]) -> float | None:
@@ -96,7 +96,7 @@ class Validator:
                 return None
             batch = as_arrays(batch)
             size = batch_length(batch)
-            total += size * float(self._batch(inputs, batch, jnp.int32(i)))
+            total += size * float(self._batch(inputs, batch, np.int32(i)))
             examples += size
         if examples == 0:
             raise ValueError("the validation data gave no batches.")
