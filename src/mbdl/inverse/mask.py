@@ -51,7 +51,9 @@ class Mask(AbstractOperator):
         return self.mask[..., None] if channels else self.mask
 
     def norm(self) -> Float[Array, ""]:
-        return jnp.max(jnp.abs(self.mask)).astype(jnp.result_type(self.mask, jnp.zeros(()).dtype))
+        if self.dtype is None:
+            return jnp.where(jnp.any(self.mask), 1.0, 0.0)
+        return jnp.max(jnp.abs(self.mask))
 
     def regularised_solve(self, rhs: Float[Array, "*signal"], weight: Float[Array, ""]) -> Float[Array, "*signal"]:
         return rhs / (jnp.abs(self._broadcast(rhs, "Mask: the right-hand side")) ** 2 + weight)

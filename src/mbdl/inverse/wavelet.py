@@ -22,7 +22,7 @@ class Wavelet(AbstractOrthogonalOperator):
     padding would not. A level that has a single row or column left does nothing in that direction.
 
     Args:
-        name: an orthogonal wavelet: `"haar"`, `"db2"` to `"db38"`, `"sym2"` to `"sym20"`, `"coif1"` to `"coif17"`.
+        name: an orthogonal wavelet: `"haar"`, `"db2"` to `"db20"`, `"sym2"` to `"sym20"`, `"coif1"` to `"coif5"`.
         levels: how often the coarse part is split again; at least 1.
 
     Raises:
