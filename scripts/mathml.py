@@ -18,6 +18,11 @@ def element(latex: str, display: str) -> etree.Element:
     latex = re.sub(r"\\arg\b", r"\\operatorname{arg}", latex.strip())
     latex = re.sub(r"\\mathrm\{([A-Za-z]{2,})\}", r"\\operatorname{\1}", latex)
     found = convert_to_element(latex, display=display)
+    for part in found.iter("msub"):
+        if part[0].tag == "mo" and part[0].text in ("min", "max", "sup", "inf", "lim"):
+            # Below the word where the formula is displayed, beside it in a line.
+            part.tag = "munder"
+            part[0].set("movablelimits", "true")
     unknown = [part.text for part in found.iter() if part.text and re.fullmatch(r"\\[A-Za-z]+", part.text)]
     if unknown:
         raise ValueError(f"the formula {latex!r} uses {', '.join(unknown)}, which latex2mathml does not know")
