@@ -2,8 +2,8 @@
 
 1. `learn`, `unfold` and `augment` change no decision at initialisation.
 2. Untied gradients sum to the tied gradient.
-3. A rule works under `jit`, `vmap` and `grad`, in float32 and float64, nested and inside `scan`, without retracing for new
-   values.
+3. A rule works under `jit`, `vmap` and `grad`, in float32 and float64, nested and inside `scan`, without retracing for
+   new values.
 4. What has no derivative raises while tracing; it never returns a silent zero.
 
 Each package lists its rules in `tests/<package>/rules.py`, as functions that return a rule and a context.
