@@ -153,7 +153,8 @@ def test_every_kind_of_array_survives(tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_kill_at_any_moment_leaves_a_checkpoint_from_which_the_result_is_the_same(tmp_path):
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    path = [str(Path(__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path)}
     command = [sys.executable, "-W", "ignore", "-m", "training.killed", str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.split() == [f"{moment}:{int(signal.SIGKILL)}" for moment in MOMENTS], done.stderr

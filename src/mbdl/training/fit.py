@@ -108,6 +108,7 @@ def fit(
     counts = {"steps": steps, "validate_every": validate_every, "patience": patience}
     counts |= {"checkpoint_every": checkpoint_every, "non_finite_limit": non_finite_limit}
     _check(counts, key, validation, checkpoint, resume, clip, non_finite_fraction)
+    key = jnp.asarray(key)
     learned, rest = partition(rule)
     if not jax.tree.leaves(learned):
         raise ValueError(
