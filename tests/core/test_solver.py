@@ -120,7 +120,9 @@ def test_a_solver_without_a_shift_says_so():
 
 def test_the_residual_is_the_relative_change():
     rule = toys.Descent(toys.matrix())
-    np.testing.assert_allclose(rule.residual(jnp.asarray([3.0, 0.0, 4.0]), jnp.asarray([0.0, 0.0, 5.0]), X), 10**0.5 / 5)
+    np.testing.assert_allclose(
+        rule.residual(jnp.asarray([3.0, 0.0, 4.0]), jnp.asarray([0.0, 0.0, 5.0]), X), 10**0.5 / 5
+    )
     assert rule.residual(jnp.zeros(3), jnp.zeros(3), X) == 0
     gradient = jax.grad(lambda s: rule.residual(s, s, X))(jnp.zeros(3))
     assert jnp.all(jnp.isfinite(gradient))

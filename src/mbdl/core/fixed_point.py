@@ -172,14 +172,20 @@ def _guard(solver: Any, x: Any, state: Any) -> tuple[Any, Any]:
 
 
 def _solve_tangent(linear: Callable[[Array], Array], b: Array) -> Array:
-    return jax.lax.custom_linear_solve(linear, b, solve=_krylov, transpose_solve=_krylov)
+    return jax.lax.custom_linear_solve(linear, b, solve=_solve_linear, transpose_solve=_solve_linear)
 
 
-def _krylov(linear: Callable[[Array], Array], b: Array) -> Array:
-    """Solve a linear system by GMRES; NaN, which cannot be overlooked, where that does not succeed."""
+def _solve_linear(linear: Callable[[Array], Array], b: Array) -> Array:
+    """Solve a linear system: a small one as a matrix, a large one by GMRES.
+
+    NaN, which cannot be overlooked, where that does not succeed. Singular systems may have solutions, as where a part
+    of the state does not move.
+    """
     precision = float(jnp.finfo(b.dtype).eps)
-    solution, _ = jax.scipy.sparse.linalg.gmres(
-        linear, b, tol=50 * precision, atol=0.0, restart=min(b.size, 40), maxiter=200
-    )
+    if b.size <= 64:
+        matrix = jax.vmap(linear, out_axes=1)(jnp.eye(b.size, dtype=b.dtype))
+        solution = jnp.linalg.lstsq(matrix, b)[0]
+    else:
+        solution, _ = jax.scipy.sparse.linalg.gmres(linear, b, tol=50 * precision, atol=0.0, restart=40, maxiter=200)
     error = jnp.linalg.norm(linear(solution) - b)
     return jnp.where(error <= precision**0.4 * jnp.linalg.norm(b), solution, jnp.nan)

@@ -38,8 +38,8 @@ def save(path: str | os.PathLike[str], rule: Any) -> None:
 
     arrays: dict[str, np.ndarray] = {}
     structure = _encode(rule, type(rule).__name__, arrays)
-    metadata = {"format": FORMAT, "version": str(VERSION), "structure": json.dumps(structure)}
-    write_atomically(path, to_bytes(arrays, metadata))
+    # One entry: the order of several is not defined, and the same rule shall make the same file.
+    write_atomically(path, to_bytes(arrays, {FORMAT: json.dumps({"version": VERSION, "structure": structure})}))
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -62,8 +62,8 @@ def load(path: str | os.PathLike[str]) -> Any:
         raise FileNotFoundError(f"load: there is no file {os.fspath(path)!r}")
     try:
         with safe_open(os.fspath(path), framework="numpy") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
+            metadata = (file.metadata() or {}).get(FORMAT)
+            if metadata is None:
                 raise FileFormatError(
                     f"load: {os.fspath(path)!r} is a safetensors file, but not one that mbdl.save wrote"
                 )
@@ -73,15 +73,14 @@ def load(path: str | os.PathLike[str]) -> Any:
             f"load: {os.fspath(path)!r} is not a saved rule, or it is damaged ({error}). Save the rule again with "
             f"mbdl.save"
         ) from error
-    version = metadata.get("version", "")
-    if not version.isdigit() or int(version) > VERSION:
-        raise FileFormatError(
-            f"load: {os.fspath(path)!r} has version {version!r} of the format and this mbdl reads up to {VERSION}. "
-            f"Update mbdl"
-        )
     try:
-        structure = json.loads(metadata["structure"])
-        return _decode(structure, arrays, "rule")
+        described = json.loads(metadata)
+        version = described["version"]
+        if type(version) is not int or not 1 <= version <= VERSION:
+            raise FileFormatError(
+                f"it has version {version!r} of the format and this mbdl reads up to {VERSION}. Update mbdl"
+            )
+        return _decode(described["structure"], arrays, "rule")
     except FileFormatError as error:
         raise FileFormatError(f"load: {os.fspath(path)!r}: {error}") from None
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as error:
@@ -129,10 +128,11 @@ def _encode(value: Any, where: str, arrays: dict[str, np.ndarray]) -> Any:
         return {type(value).__name__: [_encode(item, f"{where}[{i}]", arrays) for i, item in enumerate(value)]}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         name = _name(type(value), where)
+        held = vars(value)
         fields = {
-            field.name: _encode(getattr(value, field.name), f"{where}.{field.name}", arrays)
-            for field in dataclasses.fields(value)
-            if hasattr(value, field.name)
+            # A field with a default that a constructor has not set is another structure than one that is set to it.
+            field: _encode(held[field], f"{where}.{field}", arrays) if field in held else {"unset": True}
+            for field in (field.name for field in dataclasses.fields(value))
         }
         return {"class": name, "fields": fields}
     if isinstance(value, tuple) and hasattr(value, "_fields"):
@@ -193,6 +193,8 @@ def _decode(value: Any, arrays: dict[str, np.ndarray], where: str) -> Any:
         return _lookup(value["function"], where)
     if "namedtuple" in value:
         cls = _lookup(value["namedtuple"], where)
+        if not (isinstance(cls, type) and issubclass(cls, tuple) and hasattr(cls, "_fields")):
+            raise FileFormatError(f"{where}: {value['namedtuple']!r} is not a named tuple")
         return cls(**{name: _decode(item, arrays, f"{where}.{name}") for name, item in value["fields"].items()})
     if "class" in value:
         return _decode_class(value, arrays, where)
@@ -213,7 +215,8 @@ def _decode_class(value: dict[str, Any], arrays: dict[str, np.ndarray], where: s
         )
     made = object.__new__(cls)
     for name, item in value["fields"].items():
-        object.__setattr__(made, name, _decode(item, arrays, f"{where}.{name}"))
+        if item != {"unset": True}:
+            object.__setattr__(made, name, _decode(item, arrays, f"{where}.{name}"))
     return made
 
 
