@@ -9,6 +9,7 @@ from training.toys import Filter, affine, pairs, same
 
 from mbdl.core import learn
 from mbdl.training import every, fit, losses, supervised
+from mbdl.training.structure import take_apart
 
 XS, TARGETS = pairs(30, 8)
 KEY = jax.random.key(1)
@@ -95,3 +96,14 @@ def test_where_a_dispatch_ends_changes_nothing():
     assert steps == list(range(1, 41))
     assert same(whole.rule, cut.rule)
     assert np.array_equal(whole.history.losses, cut.history.losses)
+
+
+def test_equal_numbers_of_different_types_do_not_share_a_program():
+    assert take_apart({"a": 1, "b": jnp.ones(2)})[1] == take_apart({"a": 1, "b": jnp.zeros(3)})[1]
+    assert take_apart({"a": 1})[1] != take_apart({"a": True})[1]
+    assert take_apart({"a": 1})[1] != take_apart({"a": 1.0})[1]
+
+
+def test_what_cannot_be_hashed_is_told():
+    with pytest.raises(TypeError, match="to be hashable"):
+        take_apart({"a": bytearray(b"x")})
