@@ -1,5 +1,6 @@
 """Image files as arrays and back: grey or colour, 8 or 16 bit, with or without alpha."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,18 +60,14 @@ def read_image(path: Path) -> ImageFile:
         samples = _read_tiff(path)
         if samples is not None:
             return samples
-    try:
-        with Image.open(path) as opened:
-            image: Any = ImageOps.exif_transpose(opened)
-            profile = opened.info.get("icc_profile")
-            if image.mode.startswith("I;16") or (image.mode == "I" and found is not None):
-                return _split(np.asarray(image, dtype=np.uint16)[..., None], 16, profile)
-            if image.mode in ("I", "F"):
-                raise ValueError(f"{path} has {image.mode} samples (32 bits); 8 and 16 bits are read")
-            image = _with_plain_mode(image)
-            return _split(np.atleast_3d(np.asarray(image)), 8, profile if image.mode != "CMYK" else None)
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ValueError(f"{path} is not an image that can be read ({error})") from error
+    with warnings.catch_warnings():
+        # What matters of a damaged file is raised.
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(path) as opened:
+                return _from_pillow(path, ImageOps.exif_transpose(opened), opened.info.get("icc_profile"))
+        except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
+            raise ValueError(f"{path} is not an image that can be read ({error})") from error
 
 
 def write_image(path: Path, image: ImageFile) -> str | None:
@@ -109,6 +106,15 @@ def write_image(path: Path, image: ImageFile) -> str | None:
             options |= {"quality": 95, "subsampling": 0}
         Image.fromarray(samples[..., 0] if samples.shape[-1] == 1 else samples).save(path, **options)
     return f"a JPEG cannot hold {' or '.join(lost)}" if lost else None
+
+
+def _from_pillow(path: Path, image: Any, profile: bytes | None) -> ImageFile:
+    if image.mode.startswith("I;16") or (image.mode == "I" and png.header(path) is not None):
+        return _split(np.asarray(image, dtype=np.uint16)[..., None], 16, profile)
+    if image.mode in ("I", "F"):
+        raise ValueError(f"{path} has {image.mode} samples (32 bits); 8 and 16 bits are read")
+    plain = _with_plain_mode(image)
+    return _split(np.atleast_3d(np.asarray(plain)), 8, None if image.mode == "CMYK" else profile)
 
 
 def _with_plain_mode(image: Any) -> Any:

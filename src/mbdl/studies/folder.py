@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -105,7 +104,6 @@ class RunFolder:
         for temporary in self.path.rglob(".*-*"):
             if re.match(r"\.\d+-", temporary.name) and temporary.is_file():
                 temporary.unlink(missing_ok=True)
-        shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
 
 
 def fresh(root: Path, stem: str) -> Path:

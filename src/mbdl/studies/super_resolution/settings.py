@@ -14,7 +14,7 @@ class Settings:
 
     scale: int = _setting(2, "how many times smaller each side of the observation is")
     blur: float = _setting(0.7, "standard deviation of the Gaussian blur, pixels")
-    noise: float = _setting(0.02, "standard deviation of the noise, of a range of 1")
+    noise: float = _setting(0.01, "standard deviation of the noise, of a range of 1")
 
     photographs: int = _setting(0, "how many photographs of each split are used; 0 for all")
     crop: int = _setting(0, "largest side of the middle of a photograph that is used; 0 for all of it")
@@ -43,7 +43,7 @@ class Settings:
 
     denoiser_width: int = _setting(48, "channels of the denoiser")
     denoiser_depth: int = _setting(6, "convolutions of the denoiser")
-    denoiser_noise: tuple[float, ...] = _setting((0.0, 0.1), "range of noise levels it is trained for")
+    denoiser_noise: tuple[float, ...] = _setting((0.0, 0.05), "range of noise levels it is trained for")
     plug_iterations: int = _setting(24, "iterations of plug-and-play ADMM")
 
     seeds: int = _setting(3, "training seeds of each learned rule")
