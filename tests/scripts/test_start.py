@@ -118,6 +118,9 @@ def test_a_failed_installation_is_explained_and_tried_again(project):
     assert "--no-index --find-links FOLDER" in run.stderr
     assert start(project, "list").returncode == 0
 
+    assert start(project, "test", NO_INDEX="1").returncode == 1
+    assert "pip: " in start(project, "list").stderr
+
 
 @pytest.mark.skipif(shutil.which("dash") is None, reason="dash is not installed")
 def test_it_is_plain_shell():
