@@ -209,3 +209,21 @@ def test_the_frozen_denoiser_counts_as_learned():
 def test_settings_out_of_range(change, message):
     with pytest.raises(ValueError, match=message):
         Settings(**change)
+
+
+def test_the_choice_of_the_problem_is_made_on_validation_photographs(tmp_path, monkeypatch):
+    read = []
+    original = data.Photograph.luminance
+    monkeypatch.setattr(data.Photograph, "luminance", lambda self: (read.append(self.split), original(self))[1])
+    tiny = [text for text in ASSIGNMENTS if text.split("=")[0] not in ("photographs", "crop", "tuning_size", "border")]
+    more = ["scales=2", "blurs=0.7", "noises=0.01,0.05", "crop=48", "tuning_size=32", "border=4", "photographs=1"]
+    run = studies.prepare(studies.study("super-resolution-choice"), out=tmp_path / "run", assignments=[*tiny, *more])
+    results = studies.execute(run)
+    assert set(read) == {"train", "validation"}
+    rows = results["tables"][0]["rows"]
+    assert [row["title"] for row in rows] == ["scale 2, blur 0.7, noise 0.01", "scale 2, blur 0.7, noise 0.05"]
+    for row in rows:
+        cells = row["cells"]
+        gain = cells["unfolded-prox"] - cells["total-variation"]
+        assert cells["unfolded-prox gain"] == pytest.approx(gain, abs=1e-4)
+    assert report.render(tmp_path / "run")[-1].is_file()

@@ -5,7 +5,8 @@ import importlib
 from mbdl.studies.study import Study
 
 _STUDIES = {
-    "super-resolution": "mbdl.studies.super_resolution",
+    "super-resolution": "mbdl.studies.super_resolution.study",
+    "super-resolution-choice": "mbdl.studies.super_resolution.choice",
 }
 
 

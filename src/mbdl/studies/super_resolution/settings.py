@@ -4,7 +4,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 
-def _setting(default: Any, help: str) -> Any:
+def setting(default: Any, help: str) -> Any:
+    """A field with its default and what it means."""
     return field(default=default, metadata={"help": help})
 
 
@@ -12,49 +13,49 @@ def _setting(default: Any, help: str) -> Any:
 class Settings:
     """The problem, the rules and the budgets. Sizes are in pixels of the large image unless said otherwise."""
 
-    scale: int = _setting(2, "how many times smaller each side of the observation is")
-    blur: float = _setting(0.7, "standard deviation of the Gaussian blur, pixels")
-    noise: float = _setting(0.01, "standard deviation of the noise, of a range of 1")
+    scale: int = setting(2, "how many times smaller each side of the observation is")
+    blur: float = setting(0.7, "standard deviation of the Gaussian blur, pixels")
+    noise: float = setting(0.01, "standard deviation of the noise, of a range of 1")
 
-    photographs: int = _setting(0, "how many photographs of each split are used; 0 for all")
-    crop: int = _setting(0, "largest side of the middle of a photograph that is used; 0 for all of it")
-    border: int = _setting(8, "pixels at each edge that are not scored")
-    margin: int = _setting(8, "pixels of the observation by which rules continue it, mirrored, at each edge")
+    photographs: int = setting(0, "how many photographs of each split are used; 0 for all")
+    crop: int = setting(0, "largest side of the middle of a photograph that is used; 0 for all of it")
+    border: int = setting(8, "pixels at each edge that are not scored")
+    margin: int = setting(8, "pixels of the observation by which rules continue it, mirrored, at each edge")
 
-    tuning_size: int = _setting(160, "side of the piece of each training photograph on which weights are searched")
-    tv_iterations: int = _setting(100, "iterations of FISTA with total variation")
-    tv_inner: int = _setting(20, "dual steps in each proximal map of total variation")
-    wavelet: str = _setting("db4", "orthogonal wavelet of the sparsity prior")
-    wavelet_levels: int = _setting(4, "levels of the wavelet transform")
-    wavelet_iterations: int = _setting(100, "iterations of FISTA with wavelets")
+    tuning_size: int = setting(160, "side of the piece of each training photograph on which weights are searched")
+    tv_iterations: int = setting(100, "iterations of FISTA with total variation")
+    tv_inner: int = setting(20, "dual steps in each proximal map of total variation")
+    wavelet: str = setting("db4", "orthogonal wavelet of the sparsity prior")
+    wavelet_levels: int = setting(4, "levels of the wavelet transform")
+    wavelet_iterations: int = setting(100, "iterations of FISTA with wavelets")
 
-    learned_iterations: int = _setting(15, "fixed iterations through which weight and step size are learned")
-    learned_inner: int = _setting(10, "dual steps in each proximal map there, and where these are unfolded")
-    unfolded_iterations: int = _setting(10, "layers of unfolded FISTA, each with its own weight and step size")
-    hyper_steps: int = _setting(150, "training steps of these two rules")
-    hyper_rate: float = _setting(0.03, "their first learning rate")
+    learned_iterations: int = setting(15, "fixed iterations through which weight and step size are learned")
+    learned_inner: int = setting(10, "dual steps in each proximal map there, and where these are unfolded")
+    unfolded_iterations: int = setting(10, "layers of unfolded FISTA, each with its own weight and step size")
+    hyper_steps: int = setting(150, "training steps of these two rules")
+    hyper_rate: float = setting(0.03, "their first learning rate")
 
-    layers: int = _setting(4, "layers of unfolded ADMM with a learned prox")
-    prox_width: int = _setting(32, "channels of each layer's network")
-    prox_depth: int = _setting(5, "convolutions of each layer's network")
-    small_width: int = _setting(24, "channels of the small black box")
-    small_depth: int = _setting(2, "residual blocks of the small black box")
-    equal_depth: int = _setting(4, "residual blocks of the black box of equal size; its width follows")
+    layers: int = setting(4, "layers of unfolded ADMM with a learned prox")
+    prox_width: int = setting(32, "channels of each layer's network")
+    prox_depth: int = setting(5, "convolutions of each layer's network")
+    small_width: int = setting(24, "channels of the small black box")
+    small_depth: int = setting(2, "residual blocks of the small black box")
+    equal_depth: int = setting(4, "residual blocks of the black box of equal size; its width follows")
 
-    denoiser_width: int = _setting(48, "channels of the denoiser")
-    denoiser_depth: int = _setting(6, "convolutions of the denoiser")
-    denoiser_noise: tuple[float, ...] = _setting((0.0, 0.05), "range of noise levels it is trained for")
-    plug_iterations: int = _setting(24, "iterations of plug-and-play ADMM")
+    denoiser_width: int = setting(48, "channels of the denoiser")
+    denoiser_depth: int = setting(6, "convolutions of the denoiser")
+    denoiser_noise: tuple[float, ...] = setting((0.0, 0.05), "range of noise levels it is trained for")
+    plug_iterations: int = setting(24, "iterations of plug-and-play ADMM")
 
-    seeds: int = _setting(3, "training seeds of each learned rule")
-    patches: int = _setting(4096, "training patches")
-    patch: int = _setting(64, "side of a training patch")
-    batch: int = _setting(8, "patches a training step")
-    network_steps: int = _setting(2000, "training steps of each network")
-    network_rate: float = _setting(0.002, "their first learning rate")
+    seeds: int = setting(3, "training seeds of each learned rule")
+    patches: int = setting(4096, "training patches")
+    patch: int = setting(64, "side of a training patch")
+    batch: int = setting(8, "patches a training step")
+    network_steps: int = setting(2000, "training steps of each network")
+    network_rate: float = setting(0.002, "their first learning rate")
 
-    curve_patches: tuple[int, ...] = _setting((8, 32, 128, 512), "numbers of training patches of the first curve")
-    curve_blurs: tuple[float, ...] = _setting((0.4, 0.55, 0.7, 0.85, 1.0, 1.2), "true blurs of the second curve")
+    curve_patches: tuple[int, ...] = setting((8, 32, 128, 512), "numbers of training patches of the first curve")
+    curve_blurs: tuple[float, ...] = setting((0.4, 0.55, 0.7, 0.85, 1.0, 1.2), "true blurs of the second curve")
 
     def __post_init__(self) -> None:
         for item in fields(self):
