@@ -17,19 +17,22 @@ from .timing import Contender, Measured, measure
 LAYERS = ((1, 32), (32, 32), (32, 1))
 
 
-def run(*, rounds: int = 15, batch: int = 8, size: int = 64) -> dict[str, list[Measured]]:
+def run(
+    *, rounds: int = 15, batch: int = 8, size: int = 64, layers: tuple[tuple[int, int], ...] = LAYERS
+) -> dict[str, list[Measured]]:
     """Measures each kind of layer.
 
     Args:
         rounds: repetitions.
         batch: images in a batch.
         size: side of the images in pixels.
+        layers: input and output channels of each kind of layer.
 
     Returns:
         The measurements by the title of their table.
     """
     tables = {}
-    for inputs, outputs in LAYERS:
+    for inputs, outputs in layers:
         conv = networks.Conv(inputs, outputs, bias=False, key=jax.random.key(0))
         images = jax.random.normal(jax.random.key(1), (batch, size, size, inputs))
         forms = {"networks.Conv": library, "patches": patches, "shifted products": shifted, "shifted result": product}

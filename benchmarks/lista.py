@@ -102,7 +102,10 @@ def problem(
     gain, threshold = step * dictionary.T, 0.1 * step
     if name == "LISTA":
         solver: Any = Lista(
-            jnp.asarray(gain), jnp.asarray(np.eye(signal, dtype=np.float32) - gain @ dictionary), threshold, iterations=layers
+            jnp.asarray(gain),
+            jnp.asarray(np.eye(signal, dtype=np.float32) - gain @ dictionary),
+            threshold,
+            iterations=layers,
         )
         rule = core.unfold(solver, layers, untie=lambda r: (r.gain, r.recurrence, r.threshold))
     else:

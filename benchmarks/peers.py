@@ -27,8 +27,8 @@ def deepinv() -> Any:
             try:
                 import torchvision  # noqa: F401
             except RuntimeError:
-                # The registry's torchvision is built for GPUs, and its compiled operators do not load beside a CPU build
-                # of PyTorch. deepinv needs none of them: their names are enough for the import.
+                # The registry's torchvision is built for GPUs, and its compiled operators do not load beside a CPU
+                # build of PyTorch. deepinv needs none of them: their names are enough for the import.
                 names = library.library.Library("torchvision", "DEF")
                 for name in ("nms", "qnms"):
                     names.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
@@ -66,7 +66,7 @@ def denoiser(layers: list[tuple[np.ndarray, np.ndarray]]) -> Any:
 
 
 def unfolded(networks: list[list[tuple[np.ndarray, np.ndarray]]], mask: np.ndarray, step_size: float) -> Any:
-    """Proximal gradient descent on masked images ``[batch, 1, height, width]``, with a denoiser and step size a layer."""
+    """Proximal gradient descent on masked images ``[batch, 1, height, width]``, a denoiser and a step size a layer."""
     library = torch()
 
     class Unfolded(library.nn.Module):
@@ -114,7 +114,7 @@ def deepinv_unfolded(depth: int, width: int, layers: int, mask: np.ndarray, step
 
 
 def lista(parameters: dict[str, np.ndarray], dictionary: np.ndarray | None) -> Any:
-    """LISTA, or with a dictionary LISTA-CP, on ``[batch, observed]``, from stacked parameters with a layer axis first."""
+    """LISTA, or with a dictionary LISTA-CP, on ``[batch, observed]``; parameters are stacked, layers first."""
     library = torch()
 
     class Lista(library.nn.Module):

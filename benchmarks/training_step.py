@@ -1,20 +1,16 @@
-"""One step of training of a rule, as a user writes it: value and gradient of the risk, then optax; and through `fit`."""
+"""A step of training as a user writes it: value and gradient of the risk, then optax; and through `fit`."""
 
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from mbdl import core, training
 
 LEARNING_RATE = 1e-3
-
-
-def loss_of(rule: Any, xs: jax.Array, targets: jax.Array) -> jax.Array:
-    """The mean squared error of a batch."""
-    return training.supervised((xs, targets), training.losses.mse)(rule)
 
 
 def step(rule: Any, xs: jax.Array, targets: jax.Array) -> Callable[[], jax.Array]:
@@ -41,8 +37,11 @@ def step(rule: Any, xs: jax.Array, targets: jax.Array) -> Callable[[], jax.Array
 
 
 def fit(rule: Any, xs: jax.Array, targets: jax.Array, steps: int) -> Callable[[], Any]:
-    """A program that trains for some steps a call through `mbdl.fit`, with all that it does beside."""
-    risk = training.supervised((xs, targets), training.losses.mse)
+    """A program that trains for some steps a call through `mbdl.fit`, on ten times the batch."""
+    risk = training.supervised(
+        (jnp.tile(xs, (10,) + (1,) * (xs.ndim - 1)), jnp.tile(targets, (10,) + (1,) * (targets.ndim - 1))),
+        training.losses.mse,
+    )
     optimiser = optax.adam(LEARNING_RATE)
     return lambda: training.fit(
         rule, risk, optimiser, steps=steps, batch_size=xs.shape[0], key=jax.random.key(0), progress=False

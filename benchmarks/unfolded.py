@@ -1,7 +1,7 @@
 """A training step of unfolded proximal gradient descent with a convolutional network in each layer.
 
-Masked images, half of the pixels known; per layer a DnCNN of 5 convolutions with 32 channels, and a step size; mean squared
-error, Adam. The same in plain PyTorch from the same initial weights, in both memory formats, and deepinv's own.
+Masked images, half of the pixels known; per layer a DnCNN of 5 convolutions with 32 channels, and a step size; mean
+squared error, Adam. The same in plain PyTorch from the same initial weights, in both memory formats, and deepinv's own.
 """
 
 from typing import Any
@@ -19,7 +19,13 @@ LAYERS = (5, 10)
 
 
 def run(
-    *, rounds: int = 10, batch: int = 8, size: int = 64, width: int = 32, depth: int = 5, layers: tuple[int, ...] = LAYERS
+    *,
+    rounds: int = 10,
+    batch: int = 8,
+    size: int = 64,
+    width: int = 32,
+    depth: int = 5,
+    layers: tuple[int, ...] = LAYERS,
 ) -> dict[str, list[Measured]]:
     """Measures the training step and the forward pass at each number of layers.
 
@@ -60,9 +66,7 @@ def run(
     return tables
 
 
-def problem(
-    layers: int, *, batch: int, size: int, width: int, depth: int
-) -> tuple[inverse.ISTA, jax.Array, jax.Array]:
+def problem(layers: int, *, batch: int, size: int, width: int, depth: int) -> tuple[inverse.ISTA, jax.Array, jax.Array]:
     """The unfolded rule, a batch of masked images and the images."""
     rng = np.random.default_rng(0)
     mask = jnp.asarray(rng.random((size, size)) < 0.5, jnp.float32)
@@ -70,7 +74,9 @@ def problem(
     solver = inverse.ISTA(inverse.LeastSquares(inverse.Mask(mask)), inverse.Zero(), initial=inverse.ScaledAdjoint())
     unfolded = core.unfold(solver, layers, untie=lambda r: r.step_size)
     prior = core.PerLayer.independent(
-        lambda key: inverse.DenoiserPrior(networks.DnCNN(width=width, depth=depth, key=key)), layers, key=jax.random.key(0)
+        lambda key: inverse.DenoiserPrior(networks.DnCNN(width=width, depth=depth, key=key)),
+        layers,
+        key=jax.random.key(0),
     )
     return core.substitute(unfolded, lambda r: r.prior, prior), mask * targets, targets
 

@@ -40,3 +40,22 @@ def test_network_rule_refuses_what_it_cannot_call():
         networks.NetworkRule(3)
     with pytest.raises(ValueError, match="not finite"):
         networks.NetworkRule(networks.MLP(1, 1, 1, 1, key=jax.random.key(0)))(jnp.array([jnp.nan]))
+
+
+NETWORKS = {
+    "MLP": lambda key: networks.MLP(4, 2, 8, 1, key=key),
+    "DnCNN": lambda key: networks.DnCNN(3, 4, 2, noise_conditioned=True, boundary="reflect", key=key),
+    "UNet": lambda key: networks.UNet(width=4, scales=2, activation=jnp.tanh, key=key),
+    "UpsampleCNN": lambda key: networks.UpsampleCNN(2, width=4, depth=1, offset=0.5, key=key),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_is_saved_and_loaded_exactly(name, tmp_path):
+    rule = networks.NetworkRule(NETWORKS[name](jax.random.key(0)))
+    core.save(tmp_path / "rule.mbdl", rule)
+    loaded = core.load(tmp_path / "rule.mbdl")
+    assert jax.tree.structure(loaded) == jax.tree.structure(rule)
+    for old, new in zip(jax.tree.leaves(rule), jax.tree.leaves(loaded), strict=True):
+        np.testing.assert_array_equal(old, new)
+        assert old.dtype == new.dtype

@@ -1,0 +1,144 @@
+"""The benchmarks at a tiny size, with the peers left out, so that their code does not rot."""
+
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+pytestmark = pytest.mark.skipif(not (ROOT / "benchmarks").is_dir(), reason="the benchmarks are not part of an install")
+
+
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks import peers, timing
+
+    def missing():
+        raise timing.Missing("not installed")
+
+    for peer in ("torch", "deepinv"):
+        monkeypatch.setattr(peers, peer, missing)
+
+
+def _by_name(tables):
+    assert tables
+    return [{m.name: m for m in measured} for measured in tables.values()]
+
+
+def test_contenders_alternate_and_ratios_are_of_the_same_round():
+    from benchmarks import timing
+
+    calls = []
+
+    def contender(name):
+        return timing.Contender(name, lambda: lambda: calls.append(name))
+
+    def missing():
+        raise timing.Missing("not installed")
+
+    measured = timing.measure([contender("a"), timing.Contender("gone", missing), contender("b")], rounds=3, pause=0.0)
+    assert calls == ["a", "b", *["a", "b"] * 3]  # a first call each, then the rounds
+    assert [len(m.times) for m in measured] == [3, 0, 3]
+    assert measured[1].reason == "not installed"
+
+    slow, fast = timing.Measured("slow", [2.0, 40.0, 6.0]), timing.Measured("fast", [1.0, 10.0, 2.0])
+    np.testing.assert_allclose(timing.ratios(slow, fast), [2.5, 3.0, 3.5])
+    lines = timing.table("Title", [fast, slow, measured[1]]).splitlines()
+    assert "3.00 ( 2.50 –  3.50)" in lines[3]
+    assert lines[4].split() == ["gone", "not", "installed"]
+    assert json.loads(json.dumps(timing.record([fast, measured[1]])))["gone"] == {"missing": "not installed"}
+
+
+def test_lasso_methods_reach_the_gap_and_agree():
+    from benchmarks import lasso
+
+    tables = lasso.run(rounds=2, observed=12, signal=20, batch=3, weights=(0.2,), gaps=(1e-6,))
+    (measured,) = _by_name(tables)
+    assert set(measured) == set(lasso.METHODS)
+    assert all(len(m.times) == 2 for m in measured.values())
+    with jax.enable_x64(True):
+        problem = lasso.Problem.draw(12, 20, 3, 0.2)
+        decisions = []
+        for make in lasso.METHODS.values():
+            method = make(problem)
+            tolerance, reached = lasso.tolerance_for(method, problem, 1e-8)
+            assert reached <= 1e-8
+            decisions.append(np.asarray(method.solve(tolerance)))
+    # A gap of 1e-8 allows a distance of about its square root.
+    for decision in decisions[1:]:
+        np.testing.assert_allclose(decision, decisions[0], atol=2e-3)
+    assert problem.gap(np.zeros((3, 20))) > 0.1
+
+
+def test_lasso_says_so_when_no_tolerance_is_small_enough():
+    from benchmarks import lasso
+
+    problem = lasso.Problem.draw(6, 8, 2, 0.1)
+    with pytest.raises(RuntimeError, match="no tolerance reaches"):
+        lasso.tolerance_for(lasso.Method(lambda _: np.zeros((2, 8))), problem, 1e-6)
+
+
+def test_unfolded_network_is_measured_without_its_peers():
+    from benchmarks import unfolded
+
+    step, forward = _by_name(unfolded.run(rounds=1, batch=2, size=8, width=3, depth=2, layers=(2,)))
+    for measured in (step, forward):
+        assert len(measured["mbdl"].times) == 1
+        assert all("not installed" in m.reason for name, m in measured.items() if name != "mbdl")
+
+
+def test_the_measured_step_trains():
+    from benchmarks import training_step, unfolded
+
+    run = training_step.step(*unfolded.problem(2, batch=2, size=8, width=3, depth=2))
+    losses = [float(run()) for _ in range(20)]
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize(("name", "numbers"), [("LISTA", 3 * (6 * 4 + 36 + 1)), ("LISTA-CP", 3 * (6 * 4 + 1))])
+def test_lista_is_measured_and_begins_as_ista(name, numbers):
+    from benchmarks import lista
+    from mbdl import core, inverse
+
+    rule, xs, _ = lista.problem(name, observed=4, signal=6, layers=3, batch=5)
+    assert core.count(core.partition(rule)[0]) == numbers
+    dictionary = lista.problem("LISTA-CP", observed=4, signal=6, layers=3, batch=5)[0].dictionary
+    ista = inverse.ISTA(inverse.LeastSquares(inverse.Matrix(dictionary)), inverse.L1(0.1), iterations=3)
+    np.testing.assert_allclose(jax.vmap(rule)(xs), jax.vmap(ista)(xs), rtol=1e-4, atol=1e-5)
+
+
+def test_lista_tables_have_both_networks():
+    from benchmarks import lista
+
+    tables = lista.run(rounds=1, observed=4, signal=6, layers=2, batch=3)
+    assert len(tables) == 4
+    assert all(next(iter(m)).times for m in tables.values())
+
+
+def test_forms_of_the_convolution_agree():
+    from benchmarks import convolution
+
+    kernel = jax.random.normal(jax.random.key(0), (3, 3, 2, 4))
+    image = jax.random.normal(jax.random.key(1), (5, 6, 2))
+    forms = (convolution.library, convolution.patches, convolution.shifted, convolution.product)
+    for form in forms[1:]:
+        np.testing.assert_allclose(form(kernel, image), forms[0](kernel, image), rtol=1e-4, atol=1e-5)
+    tables = _by_name(convolution.run(rounds=1, batch=1, size=4, layers=((1, 2),)))
+    assert len(tables) == 2
+    assert all(m.times for measured in tables for m in measured.values())
+    assert jnp.ones(1).dtype == jnp.float32
+
+
+def test_the_command_lists_what_there_is(capsys):
+    from benchmarks import __main__ as command
+
+    with pytest.raises(SystemExit):
+        command.main(["nonsense"])
+    assert "unknown: nonsense; there are lasso, unfolded, lista, convolution" in capsys.readouterr().err
+    settings = command.machine(False)
+    assert "torch" in settings["Packages"]
