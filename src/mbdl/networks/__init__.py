@@ -1,6 +1,7 @@
 """Networks that stand where a component of a rule stands."""
 
 from .cast import cast
+from .coarse_denoiser import CoarseDenoiser
 from .conv import Conv
 from .denoiser import AbstractDenoiser
 from .dncnn import DnCNN
@@ -12,6 +13,7 @@ from .upsample_cnn import UpsampleCNN
 
 __all__ = [
     "AbstractDenoiser",
+    "CoarseDenoiser",
     "Conv",
     "DnCNN",
     "Linear",
