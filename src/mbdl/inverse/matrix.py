@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mbdl.core import as_leaf, nondifferentiable
+from mbdl.core import as_leaf
 
 from .checks import finite, floating, shaped
 from .conjugate_gradients import implicit_solve
@@ -99,9 +99,9 @@ class FactoredMatrix(AbstractOperator):
         singular_values: $\sigma$, `[rank]`.
         Vt: `[rank signal]`, orthonormal rows.
 
-    Differentiable in: the singular values, equal ones too, and the arguments. The regularised solve holds only as long
-    as `U` and `Vt` are orthogonal, which a step of training would not keep: there `Vt` raises `TypeError` while tracing
-    and `U` does not enter. Learn the singular values, or an unfactored `Matrix`.
+    Differentiable in: the singular values, equal ones too, and the arguments; in `U` and `Vt` along changes that keep
+    them orthogonal. A step of training does not, and the solve holds only as long as they are: learn the singular
+    values, or an unfactored `Matrix`.
     """
 
     U: Float[Array, "observed rank"]
@@ -120,8 +120,7 @@ class FactoredMatrix(AbstractOperator):
         return jnp.max(jnp.abs(self.singular_values))
 
     def regularised_solve(self, rhs: Float[Array, " signal"], weight: Float[Array, ""]) -> Float[Array, " signal"]:
-        Vt = nondifferentiable(self.Vt, "FactoredMatrix.Vt", "Learn the singular values, or an unfactored Matrix")
-        square, V = self.singular_values**2, Vt.conj().T
+        square, Vt, V = self.singular_values**2, self.Vt, self.Vt.conj().T
 
         def solve(b: Array) -> Array:
             coefficients = Vt @ b
@@ -129,7 +128,7 @@ class FactoredMatrix(AbstractOperator):
                 return V @ (coefficients / (square + weight))
             return (b - V @ (square / (square + weight) * coefficients)) / weight
 
-        # U does not enter: A^T A is V diag(square) V^T.
+        # As long as U has orthonormal columns, it does not enter.
         return implicit_solve(lambda s: V @ (square * (Vt @ s)) + weight * s, rhs, solve)
 
     @property
