@@ -70,6 +70,39 @@ def test_a_limit_in_a_row_stops_with_the_last_good_rule(scanned, monkeypatch):
     assert same(error.fit.rule, good.rule)
 
 
+@pytest.mark.parametrize(
+    ("limits"), [{"non_finite_limit": 4}, {"non_finite_fraction": 0.05}], ids=["in a row", "in all"]
+)
+def test_good_steps_after_the_limit_in_the_same_dispatch_change_nothing(limits, monkeypatch):
+    def risk(rule, batch, key):
+        value = jnp.mean((rule(jnp.ones(3)) - 2.0) ** 2)
+        return jnp.where(jax.random.bernoulli(key), jnp.nan, value)
+
+    errors = []
+    for scanned in (True, False):
+        monkeypatch.setattr("mbdl.training.program.holds_convolution", lambda *_, scanned=scanned: not scanned)
+        monkeypatch.setattr("mbdl.training.run._SECONDS_PER_DISPATCH", 1e9)
+        options = {"non_finite_limit": 1000, "non_finite_fraction": 1.0} | limits
+        with pytest.raises(NonFiniteError) as caught:
+            fit(affine(), risk, ADAM, steps=400, key=KEY, **options)
+        errors.append(caught.value)
+    assert errors[0].step == errors[1].step
+    assert not errors[0].fit.history.skipped.all()
+    for a, b in zip(jax.tree.leaves(errors[0].fit.rule), jax.tree.leaves(errors[1].fit.rule), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def test_a_gradient_whose_norm_overflows_does_not_reach_the_optimiser():
+    # Adam's second moment would be infinite from then on, and every later update zero.
+    def risk(rule, batch, key):
+        return batch[0][0, 0] * jnp.mean(rule(jnp.ones(3)) ** 2)
+
+    huge, ordinary = [(np.full((1, 3), scale, np.float32), TARGETS) for scale in (1e25, 1.0)]
+    result = fit(affine(), risk, ADAM, data=[huge, *9 * [ordinary]], steps=10, key=KEY)
+    assert result.history.skipped.tolist() == [True] + 9 * [False]
+    assert same(result.rule, fit(affine(), risk, ADAM, data=[ordinary], steps=9, key=KEY).rule)
+
+
 def test_a_fraction_of_the_steps_stops_too():
     data = [GOOD, GOOD, BAD]
     with pytest.raises(NonFiniteError, match="3 times in all") as caught:

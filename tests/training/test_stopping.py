@@ -164,6 +164,14 @@ def test_a_callback_that_returns_something_else_is_an_error():
         every(0, print)
 
 
+@pytest.fixture
+def ctrl_c():
+    """Python's own handling of Ctrl-C, which a test run in the background of a shell does not have."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def interrupting(at, times):
     def callback(step, metrics, rule):
         if step == at:
@@ -173,6 +181,7 @@ def interrupting(at, times):
     return callback
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_returns_the_best_so_far():
     before = signal.getsignal(signal.SIGINT)
     result = fit(scale(), towards(1.0), optax.sgd(1.0), steps=50, callbacks=[interrupting(6, 1)], key=KEY)
@@ -195,6 +204,7 @@ def test_ctrl_c_returns_the_best_so_far():
     assert number(best.rule) == 4.0
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_a_second_ctrl_c_raises():
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
@@ -202,6 +212,7 @@ def test_a_second_ctrl_c_raises():
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_an_interrupted_run_resumes_to_the_same_result(tmp_path):
     options = {"steps": 20, "batch_size": 7, "validation": (XS, TARGETS), "validate_every": 6, "key": KEY}
     whole = fit(affine(), RISK, optax.adam(0.05), **options)

@@ -1,6 +1,7 @@
 """Batches from iterables: the same as from arrays, one ahead, and what happens at their end."""
 
 import itertools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -56,8 +57,14 @@ def test_a_list_a_loader_and_a_function_of_the_epoch_agree():
 
 
 def test_a_buffer_that_is_used_again_does_no_harm():
+    def aligned(shape):
+        # JAX on CPU shares the memory of a host array only where it is aligned like its own.
+        memory = np.empty(4 * math.prod(shape) + 64, np.uint8)
+        start = -memory.ctypes.data % 64
+        return memory[start : start + 4 * math.prod(shape)].view(np.float32).reshape(shape)
+
     def reusing():
-        xs, targets = np.empty((8, 3), np.float32), np.empty((8, 3), np.float32)
+        xs, targets = aligned((8, 3)), aligned((8, 3))
         for x, s in hand_made_batches(10):
             xs[:], targets[:] = x, s
             yield xs, targets
