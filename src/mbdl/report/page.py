@@ -105,7 +105,7 @@ def _picture(picture: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
     height, width = whole.shape[:2]
     boxes = "".join(
         f'<rect x="{detail["column"]}" y="{detail["row"]}" width="{detail["size"]}" height="{detail["size"]}" '
-        f'fill="none" stroke="{BOXES[number % len(BOXES)]}" stroke-width="4"/>'
+        f'fill="none" stroke="{BOXES[number % len(BOXES)]}" stroke-width="3" vector-effect="non-scaling-stroke"/>'
         for number, detail in enumerate(details)
     )
     parts = [

@@ -98,6 +98,7 @@ def execute(run: Run, announce: Announce = lambda line: None) -> dict[str, Any]:
     Raises:
         KeyboardInterrupt: after Ctrl-C; the folder can be resumed.
     """
+    run.announce = announce
     stages = list(run.study.stages(run))
     names = [stage.name for stage in stages]
     if len(set(names)) != len(names):

@@ -65,6 +65,7 @@ class Run:
         curves: whether the curves are asked for.
         folder: where it is written.
         progress: whether to show progress bars.
+        announce: is told, in one line each, what happens within a stage.
     """
 
     study: Study
@@ -74,6 +75,7 @@ class Run:
     curves: bool
     folder: RunFolder
     progress: bool = False
+    announce: Callable[[str], None] = lambda line: None
     memory: dict[str, Any] = field(default_factory=dict)
 
     def key(self, *names: str | int) -> Key[Array, ""]:

@@ -56,9 +56,9 @@ def draw_pictures(run: Run) -> dict[str, Any]:
 
 DETAILS = {
     "camera": ((0.20, 0.43), (0.36, 0.58)),
-    "coffee": ((0.30, 0.45), (0.62, 0.30)),
-    "rocket": ((0.40, 0.45), (0.70, 0.55)),
-    "motorcycle": ((0.55, 0.30), (0.35, 0.60)),
+    "coffee": ((0.62, 0.55), (0.15, 0.64)),
+    "rocket": ((0.38, 0.45), (0.55, 0.66)),
+    "motorcycle": ((0.50, 0.50), (0.36, 0.53)),
 }
 """Where details begin, as fractions of height and width."""
 

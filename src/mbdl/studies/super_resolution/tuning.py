@@ -42,7 +42,13 @@ def tune_wavelets(run: Run) -> dict[str, Any]:
 def _tune(run: Run, name: str, make: Any, start: float, iterations: int) -> dict[str, Any]:
     settings: Settings = run.settings
     operator = problem.forward(settings)
-    found = log_search(lambda weight: training_score(run, make(settings, operator, weight)), start, refinements=2)
+
+    def score(weight: float) -> float:
+        found = training_score(run, make(settings, operator, weight))
+        run.announce(f"    weight {weight:.3g}: {found:.2f} dB on the training photographs")
+        return found
+
+    found = log_search(score, start, refinements=2)
     depths = {
         str(depth): training_score(run, make(settings, operator, found.best, depth))
         for depth in (max(1, iterations // 2), iterations, 2 * iterations)
@@ -59,7 +65,9 @@ def tune_plug_and_play(run: Run, seed: int) -> dict[str, Any]:
     trained: Any = run.load_rule(rule_name("denoiser", seed))
 
     def score(penalty: float, noise_level: float) -> float:
-        return training_score(run, rules.plug_and_play(settings, operator, trained, penalty, noise_level))
+        found = training_score(run, rules.plug_and_play(settings, operator, trained, penalty, noise_level))
+        run.announce(f"    penalty {penalty:.3g}, noise level {noise_level:.3g}: {found:.2f} dB")
+        return found
 
     if seed:
         penalty, noise_level = (run[f"tune-plug-and-play-{0}"][name] for name in ("penalty", "noise_level"))
