@@ -220,6 +220,20 @@ def test_the_same_call_written_again_is_the_same_run(folder):
     assert len(again(checkpoint=folder, resume=True).history.steps) == 6
 
 
+def test_arrays_that_a_risk_closes_over_are_part_of_the_run(tmp_path):
+    def call(weight, **options):
+        def risk(rule, batch, key):
+            return jnp.mean(weight * rule(jnp.ones(3)) ** 2)
+
+        return fit(affine(), risk, ADAM, steps=3, key=KEY, checkpoint=tmp_path / "run", **options)
+
+    weight = jnp.arange(3.0)
+    call(weight)
+    with pytest.raises(ValueError, match="  computation: "):
+        call(weight + 1, resume=True)
+    assert len(call(weight + 0, resume=True).history.steps) == 3
+
+
 def test_a_run_is_not_overwritten_by_mistake(folder):
     with pytest.raises(ValueError, match="pass resume=True"):
         base()(checkpoint=folder)

@@ -90,6 +90,7 @@ def test_bad_instances_are_counted_left_out_and_told():
     shifted = (4 - np.sqrt([4.0, 1.0, 7.0, 12.0])) ** 2
     np.testing.assert_allclose(table.mean("shifted", "mse")[0], shifted.mean(), rtol=1e-6)
     np.testing.assert_allclose(table.difference("root", "mse")[0], np.mean([9, 4, 1] - shifted[[0, 2, 3]]), rtol=1e-5)
+    assert table.difference("shifted", "mse", "root")[0] == -table.difference("root", "mse")[0]
     assert table.to_dict()["bad"] == [1, 0]
     for text in (str(table), table.markdown()):
         assert "bad" in text.splitlines()[0]

@@ -71,22 +71,22 @@ def test_a_limit_in_a_row_stops_with_the_last_good_rule(scanned, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("limits"), [{"non_finite_limit": 4}, {"non_finite_fraction": 0.05}], ids=["in a row", "in all"]
+    ("limits"), [{"non_finite_limit": 5}, {"non_finite_fraction": 0.05}], ids=["in a row", "in all"]
 )
 def test_good_steps_after_the_limit_in_the_same_dispatch_change_nothing(limits, monkeypatch):
     def risk(rule, batch, key):
         value = jnp.mean((rule(jnp.ones(3)) - 2.0) ** 2)
-        return jnp.where(jax.random.bernoulli(key), jnp.nan, value)
+        return jnp.where(jax.random.bernoulli(key, 0.5), jnp.nan, value)
 
     errors = []
     for scanned in (True, False):
         monkeypatch.setattr("mbdl.training.program.holds_convolution", lambda *_, scanned=scanned: not scanned)
-        monkeypatch.setattr("mbdl.training.run._SECONDS_PER_DISPATCH", 1e9)
+        monkeypatch.setattr("mbdl.training.run._SECONDS_PER_DISPATCH", 1e9 if scanned else 0.0)
         options = {"non_finite_limit": 1000, "non_finite_fraction": 1.0} | limits
         with pytest.raises(NonFiniteError) as caught:
             fit(affine(), risk, ADAM, steps=400, key=KEY, **options)
         errors.append(caught.value)
-    assert errors[0].step == errors[1].step
+    assert errors[0].step == errors[1].step > 10
     assert not errors[0].fit.history.skipped.all()
     for a, b in zip(jax.tree.leaves(errors[0].fit.rule), jax.tree.leaves(errors[1].fit.rule), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6)
