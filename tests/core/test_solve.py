@@ -1,5 +1,7 @@
 """solve: iterating until convergence, and implicit gradients at the fixed point."""
 
+import pickle
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,7 +50,8 @@ class TestStatus:
             ConvergenceError, match=r"Descent\.solve did not converge in 3 iterations \(residual"
         ) as error:
             rule.solve(X, maximum=3)
-        np.testing.assert_array_equal(error.value.solution.decision, solution.decision)
+        for raised in (error.value, pickle.loads(pickle.dumps(error.value))):
+            np.testing.assert_array_equal(raised.solution.decision, solution.decision)
 
     def test_diverged(self):
         rule = toys.Descent(toys.matrix(), 10.0)

@@ -29,6 +29,9 @@ class ConvergenceError(RuntimeError):
         super().__init__(message)
         self.solution = solution
 
+    def __reduce__(self):
+        return type(self), (str(self), self.solution)
+
 
 class Solution(eqx.Module):
     """What `solve` returns.
