@@ -1,3 +1,7 @@
 """The command line: `mbdl list | run | apply | report`."""
 
-from mbdl.cli.main import main as main
+from mbdl.cli.main import main
+
+__all__ = [
+    "main",
+]
