@@ -78,6 +78,27 @@ def test_batches_have_a_penalty_each(x64):
         np.testing.assert_allclose(together[k], rule.solve(xs[k], tolerance=1e-10).decision, atol=1e-7)
 
 
+def test_a_changed_penalty_keeps_the_dual_variable_itself(x64):
+    A, x, _ = lasso()
+    fidelity = inverse.LeastSquares(inverse.Matrix(A))
+    fixed, adaptive = (
+        inverse.ADMM(fidelity, inverse.L1(WEIGHT), penalty=50.0, adaptive=adaptive) for adaptive in (False, True)
+    )
+    expected, found = (rule.step(rule.init(x), x) for rule in (fixed, adaptive))
+    assert float(found.scale) != 1
+    # The state holds the dual divided by the penalty.
+    np.testing.assert_allclose(found.scale * found.dual, expected.dual, rtol=1e-12)
+
+
+def test_the_fixed_point_map_of_fista_is_the_step_of_ista(x64):
+    A, x, _ = lasso()
+    rules = solvers(A, inverse.L1(WEIGHT))
+    state = rules["FISTA"].step(rules["FISTA"].step(rules["FISTA"].init(x), x), x)
+    found = rules["FISTA"].fixed_point(state, x)
+    np.testing.assert_array_equal(found.signal, rules["ISTA"].step(state.signal, x))
+    np.testing.assert_array_equal(found.ahead, found.signal)
+
+
 @pytest.mark.parametrize("solver", [inverse.ISTA, inverse.FISTA, inverse.ADMM, inverse.GradientDescent])
 def test_ridge_regression_has_its_closed_form(solver, x64):
     A, x, _ = lasso()

@@ -54,6 +54,10 @@ def operators():
         ),
         "Downsample @ Identity": (inverse.Downsample(2) @ inverse.Identity(), images),
         "Wavelet @ Convolution": (inverse.Wavelet("haar", 1) @ signed, images),
+        "Wavelet @ Downsample @ Convolution": (
+            inverse.Wavelet("haar", 1) @ inverse.Downsample(3) @ blur,
+            [(6, 9)],
+        ),
         "Mask @ Convolution": (inverse.Mask(mask) @ blur, [(6, 4)]),
         "Matrix @ Matrix": (inverse.Matrix(normal(9, 3, 4)) @ matrix, [(7,)]),
     }
@@ -72,4 +76,5 @@ EXACT = {
     "Wavelet",
     "Downsample @ Convolution, nonnegative",
     "Downsample @ Identity",
+    "Wavelet @ Downsample @ Convolution",
 }

@@ -1,5 +1,6 @@
 """The fidelity of Gaussian noise."""
 
+import abc
 from typing import Any
 
 import equinox as eqx
@@ -16,20 +17,21 @@ class AbstractFidelity(eqx.Module):
 
     operator: eqx.AbstractVar[AbstractOperator]
 
+    @abc.abstractmethod
     def __call__(self, s: Any, x: Any) -> Float[Array, ""]:
-        raise NotImplementedError
+        """$d(s, x)$."""
 
     def gradient(self, s: Any, x: Any) -> Any:
         """The gradient with respect to $s$."""
         return jax.grad(self.__call__)(s, x)
 
+    @abc.abstractmethod
     def lipschitz(self) -> Float[Array, ""]:
         """A Lipschitz constant of the gradient."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def prox(self, point: Any, x: Any, step: Float[Array, ""]) -> Any:
-        """The proximal map of `step` times the fidelity."""
-        raise NotImplementedError
+        """The proximal map in $s$ of `step` times the fidelity."""
 
 
 class LeastSquares(AbstractFidelity):

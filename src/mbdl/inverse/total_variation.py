@@ -97,7 +97,8 @@ class TotalVariation(AbstractFunctional, AbstractProximable):
 
         zero = jnp.zeros_like(point), jnp.zeros_like(point)
         momenta = jnp.asarray(_momenta(self.iterations), jnp.finfo(point.dtype).dtype)
-        return loop(body, (zero, zero), momenta, length=self.iterations)[0][0]
+        # A step is cheap, and recomputing it in the backward pass is twice as fast as storing all that it made.
+        return loop(body, (zero, zero), momenta, length=self.iterations, rematerialise=True)[0][0]
 
     def _project(self, down: Array, right: Array, radius: Array) -> tuple[Array, Array]:
         if not self.isotropic:

@@ -1,5 +1,6 @@
 """The orthogonal discrete wavelet transform of images."""
 
+import functools
 from typing import Any
 
 import equinox as eqx
@@ -39,14 +40,18 @@ class Wavelet(AbstractOrthogonalOperator):
 
     name: str = eqx.field(static=True)
     levels: int = eqx.field(static=True)
-    filters: tuple[tuple[float, ...], tuple[float, ...]] = eqx.field(static=True)
 
     def __init__(self, name: str, levels: int = 3):
         if not isinstance(levels, (int, np.integer)) or isinstance(levels, bool) or levels < 1:
             raise ValueError(f"Wavelet: expected at least one level, got levels={levels!r}")
+        _orthogonal_filters(name)
         self.name = name
         self.levels = int(levels)
-        self.filters = _orthogonal_filters(name)
+
+    @property
+    def filters(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """The taps of the coarse and the detail filter."""
+        return _orthogonal_filters(self.name)
 
     def __call__(self, s: Float[Array, "height width *channel"]) -> Float[Array, "height width *channel"]:
         image(s, "Wavelet")
@@ -143,6 +148,7 @@ def _synthesise(s: Array, axis: int, filters: tuple[tuple[float, ...], tuple[flo
     return jnp.concatenate([merged, _slice(s, axis, 2 * half, size)], axis)
 
 
+@functools.cache
 def _orthogonal_filters(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """The analysis filters, coarse and detail, in double precision."""
     from jaxwavelets import get_wavelet
