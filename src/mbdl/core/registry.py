@@ -15,6 +15,8 @@ Registered = TypeVar("Registered", bound=Callable[..., Any])
 _by_name: dict[str, Any] = {}
 _by_object: dict[Any, str] = {}
 
+# What `import mbdl` does not load; a saved rule must not need it.
+_PROGRAMS = ("data", "studies", "report", "cli", "__main__")
 _JAX_FUNCTIONS = (
     *("relu", "relu6", "sigmoid", "softplus", "silu", "log_sigmoid", "leaky_relu", "elu", "celu", "selu", "gelu"),
     *("glu", "softmax", "log_softmax", "hard_tanh", "hard_sigmoid", "hard_silu", "soft_sign", "squareplus", "mish"),
@@ -88,7 +90,7 @@ def _collect(modules: int) -> dict[Any, str]:
             found[thing] = f"equinox.nn.{name}"
     for module_name, module in list(sys.modules.items()):
         parts = module_name.split(".")
-        if parts[0] != "mbdl" or module is None or len(parts) < 2:
+        if parts[0] != "mbdl" or module is None or len(parts) < 2 or parts[1] in _PROGRAMS:
             continue
         for thing in list(vars(module).values()):
             if getattr(thing, "__module__", None) != module_name or not hasattr(thing, "__qualname__"):
