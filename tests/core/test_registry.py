@@ -1,6 +1,7 @@
 """Names of classes and functions."""
 
 import collections
+import importlib
 
 import equinox as eqx
 import jax
@@ -49,8 +50,7 @@ def test_the_librarys_own():
 
 
 def test_components_of_the_library_have_names_of_their_own():
-    import mbdl.studies  # programs are not components
-
+    importlib.import_module("mbdl.studies")  # programs are not components
     names = collections.Counter(registry._library().values())
     assert {name for name, count in names.items() if count > 1} == set()
 
