@@ -32,3 +32,10 @@ def x64():
     """Runs the test in double precision."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_compiled_programs():
+    """Programs of other files are not used again, and a worker that kept them all would need gigabytes."""
+    yield
+    jax.clear_caches()
