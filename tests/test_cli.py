@@ -32,7 +32,7 @@ def test_list_names_every_study_in_a_line():
 
 def test_list_of_a_study_shows_its_settings():
     result = runner.invoke(app, ["list", "super-resolution"])
-    assert "noise=0.01" in result.stdout
+    assert "noise=0.015" in result.stdout
     assert "--quick sets photographs=1" in result.stdout
     assert runner.invoke(app, ["list", "nothing"]).exit_code == 2
 

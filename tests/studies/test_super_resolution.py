@@ -50,7 +50,7 @@ def test_every_rule_is_scored_saved_and_told(whole):
     assert [curve["name"] for curve in results["curves"]] == ["patches", "blur"]
     stages = studies.study("super-resolution").stages(run)
     assert len([line for line in lines if line.startswith("[")]) == len(stages)
-    assert any("dB on the training photographs" in line for line in lines)
+    assert any("dB on training patches" in line for line in lines)
     assert results == json.loads((run.folder.path / "results.json").read_text())
     assert json.loads((run.folder.path / "results.json").read_text())["settings"]["network_steps"] == 4
 
@@ -155,7 +155,7 @@ def test_the_observation_is_blurred_decimated_and_noisy():
     scene = problem.scenes(run, "validation")[1]
     photograph = data.photograph("moon").luminance()
     np.testing.assert_array_equal(scene.truth, photograph[16:-16, 16:-16])
-    clean = gaussian_filter(photograph.astype(np.float64), 0.7, mode="wrap", truncate=6 / 0.7)[16:-16:2, 16:-16:2]
+    clean = gaussian_filter(photograph.astype(np.float64), 0.8, mode="wrap", truncate=6 / 0.8)[16:-16:2, 16:-16:2]
     residual = scene.observed - clean
     assert abs(residual.std() / run.settings.noise - 1) < 0.02
     assert abs(residual.mean()) < 1e-3
@@ -223,8 +223,8 @@ def test_the_choice_of_the_problem_is_made_on_validation_photographs(tmp_path, m
     read = []
     original = data.Photograph.luminance
     monkeypatch.setattr(data.Photograph, "luminance", lambda self: (read.append(self.split), original(self))[1])
-    tiny = [text for text in ASSIGNMENTS if text.split("=")[0] not in ("photographs", "crop", "tuning_size", "border")]
-    more = ["scales=2", "blurs=0.7", "noises=0.01,0.05", "crop=48", "tuning_size=32", "border=4", "photographs=1"]
+    tiny = [text for text in ASSIGNMENTS if text.split("=")[0] not in ("photographs", "crop", "border")]
+    more = ["scales=2", "blurs=0.7", "noises=0.01,0.05", "crop=48", "border=4", "photographs=1"]
     run = studies.prepare(studies.study("super-resolution-choice"), out=tmp_path / "run", assignments=[*tiny, *more])
     results = studies.execute(run)
     assert set(read) == {"train", "validation"}

@@ -3,7 +3,7 @@
 TINY = {
     "photographs": 1,
     "crop": 48,
-    "tuning_size": 32,
+    "tuning_patches": 4,
     "border": 4,
     "margin": 4,
     "tv_iterations": 6,

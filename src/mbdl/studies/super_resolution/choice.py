@@ -19,12 +19,11 @@ class ChoiceSettings(Settings):
     """The problems that are compared, and smaller budgets than those of the study."""
 
     scales: tuple[int, ...] = setting((2, 3), "scales that are compared")
-    blurs: tuple[float, ...] = setting((0.7, 1.0, 1.5), "blurs that are compared, pixels")
-    noises: tuple[float, ...] = setting((0.01, 0.02, 0.04), "noises that are compared")
+    blurs: tuple[float, ...] = setting((0.8, 1.2), "blurs that are compared, pixels")
+    noises: tuple[float, ...] = setting((0.015, 0.04), "noises that are compared")
     crop: int = setting(240, "largest side of the middle of a photograph that is used; 0 for all of it")
     border: int = setting(6, "pixels at each edge that are not scored")
     patch: int = setting(48, "side of a training patch")
-    tuning_size: int = setting(96, "side of the piece of each training photograph on which weights are searched")
     network_steps: int = setting(1000, "training steps of each network")
 
 

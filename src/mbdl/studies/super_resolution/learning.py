@@ -52,16 +52,17 @@ def train(run: Run, stage: str, name: str, seed: int, patches: int | None = None
     rate = settings.hyper_rate if few else settings.network_rate
     data, validation = _data(run, name, patches)
     checkpoint = run.folder.path / "checkpoints" / stage
+    rule = make_rule(run, name, seed)
     trained = fit(
-        make_rule(run, name, seed),
-        supervised(data, problem.InteriorError(settings.border)),
+        rule if name == "denoiser" else rules.deployed(settings, rule),
+        supervised(data, problem.loss(settings)),
         _optimiser(steps, rate),
         steps=steps,
         batch_size=settings.batch,
         key=run.key(name, seed, "order"),
         validation=validation,
         validate_every=max(1, steps // 10),
-        clip=1.0,
+        clip=10.0,
         checkpoint=checkpoint,
         resume=True,
         progress=run.progress,
@@ -70,8 +71,7 @@ def train(run: Run, stage: str, name: str, seed: int, patches: int | None = None
     if history.interrupted:
         raise KeyboardInterrupt
     whole = patches is None
-    saved = trained.rule if name == "denoiser" else rules.deployed(settings, trained.rule)
-    run.save_rule(rule_name(name, seed) if whole else stage, saved)
+    run.save_rule(rule_name(name, seed) if whole else stage, trained.rule)
     shutil.rmtree(checkpoint, ignore_errors=True)
     return {
         "steps": steps,

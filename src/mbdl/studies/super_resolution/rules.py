@@ -91,7 +91,7 @@ def unfolded_prox(settings: Settings, operator: AbstractOperator, key: Any) -> A
 
 def first_penalty(settings: Settings) -> float:
     """A penalty for which the linear step neither trusts the observation alone nor ignores it."""
-    return 20 * settings.noise**2
+    return 0.8 * settings.noise
 
 
 def denoiser(settings: Settings, key: Any) -> NetworkRule:
@@ -130,7 +130,7 @@ def equal_width(settings: Settings, wanted: int) -> int:
         )
         return sum(leaf.size for leaf in jax.tree.leaves(shapes) if hasattr(leaf, "size"))
 
-    return min(range(2, 257), key=lambda width: abs(size(width) - wanted))
+    return min(range(4, 257, 4), key=lambda width: abs(size(width) - wanted))
 
 
 def deployed(settings: Settings, rule: DecisionRule) -> Reflected:

@@ -62,9 +62,9 @@ def statements(run: Run) -> list[str]:
         "they differ is the curve of the true blur (--curves). The rim of each photograph is seen by the blur only, so "
         "that the observation has real surroundings; the rules do not know them and continue the observation by "
         f"reflection. PSNR and SSIM are of decisions clipped to [0, 1], without {settings.border} pixels at each edge.",
-        "Weights are searched on the training photographs on a logarithmic grid, widened until the best value lies "
-        "strictly inside; learned rules are trained on patches of them. The validation photographs choose the problem "
-        "and the moment of a training that is kept; nothing else.",
+        "All searches and trainings make the same small: \u2212PSNR of a patch of the training photographs. "
+        "Searched weights lie on a logarithmic grid, widened until the best value is strictly inside. The validation "
+        "photographs choose the problem and the moment of a training that is kept; nothing else.",
         f"Networks have one budget: {settings.network_steps} steps of {settings.batch} patches of "
         f"{settings.patch}×{settings.patch} pixels, out of {settings.patches}; the denoiser sees the clean patches "
         "only, with noise of its own.",

@@ -1,4 +1,4 @@
-"""Searches on the training photographs: weights of the model-based rules, penalty and noise level of plug-and-play."""
+"""Searches on the training patches: weights of the model-based rules, penalty and noise level of plug-and-play."""
 
 from typing import Any
 
@@ -13,20 +13,18 @@ from mbdl.studies.search import log_search
 from mbdl.studies.study import Run
 from mbdl.studies.super_resolution import problem, rules
 from mbdl.studies.super_resolution.settings import Settings
-from mbdl.training import metrics
 
 
 @eqx.filter_jit
-def _mean_psnr(rule: DecisionRule, observed: Any, truth: Any, border: int) -> Any:
-    decisions = jnp.clip(jax.vmap(rule)(observed), 0.0, 1.0)
-    return jnp.mean(jax.vmap(lambda decision, target: metrics.psnr(decision, target, crop=border))(decisions, truth))
+def _mean_loss(rule: DecisionRule, observed: Any, truth: Any, loss: Any) -> Any:
+    return jnp.mean(jax.vmap(lambda x, s: loss(rule(x), s))(observed, truth))
 
 
 def training_score(run: Run, rule: DecisionRule) -> float:
-    """The mean PSNR of a rule on the middles of the training photographs."""
+    """How good a rule is on training patches: the same that trainings make small, with the opposite sign, in dB."""
     observed, truth = problem.tuning_pairs(run)
     deployed = rules.deployed(run.settings, rule)
-    return round(float(_mean_psnr(deployed, observed, truth, run.settings.border)), 4)
+    return round(-float(_mean_loss(deployed, observed, truth, problem.loss(run.settings))), 4)
 
 
 def tune_total_variation(run: Run) -> dict[str, Any]:
@@ -45,7 +43,7 @@ def _tune(run: Run, name: str, make: Any, start: float, iterations: int) -> dict
 
     def score(weight: float) -> float:
         found = training_score(run, make(settings, operator, weight))
-        run.announce(f"    weight {weight:.3g}: {found:.2f} dB on the training photographs")
+        run.announce(f"    weight {weight:.3g}: {found:.2f} dB on training patches")
         return found
 
     found = log_search(score, start, refinements=2)
@@ -55,7 +53,7 @@ def _tune(run: Run, name: str, make: Any, start: float, iterations: int) -> dict
     }
     rule = mbdl.tuned(make(settings, operator, found.best), lambda r: r.prior.weight)
     run.save_rule(name, rules.deployed(settings, rule))
-    return {"weight": found.best, "tried": found.tried, "psnr_by_iterations": depths}
+    return {"weight": found.best, "tried": found.tried, "score_by_iterations": depths}
 
 
 def tune_plug_and_play(run: Run, seed: int) -> dict[str, Any]:
@@ -89,7 +87,7 @@ def tune_plug_and_play(run: Run, seed: int) -> dict[str, Any]:
         "penalty": penalty,
         "noise_level": noise_level,
         "tried": tried,
-        "psnr": score(penalty, noise_level),
+        "score": score(penalty, noise_level),
         "values": int(np.sum([len(part["noise_level"]) + len(part["penalty"]) for part in tried])),
     }
 
