@@ -9,7 +9,7 @@ import pytest
 from inverse.tools import BLUR, CASES, EXACT, KERNEL, dense, normal, operators
 
 from mbdl import inverse
-from mbdl.inverse.conjugate_gradients import inner
+from mbdl.inverse.conjugate_gradients import conjugate_gradients, inner
 
 every_case = pytest.mark.parametrize(("name", "shape"), CASES.values(), ids=CASES.keys())
 one_case_each = pytest.mark.parametrize(
@@ -213,3 +213,15 @@ def test_conjugate_gradients_are_used_through_vmap_with_a_right_hand_side_of_zer
     both = jax.vmap(lambda b: A.regularised_solve(b, jnp.asarray(0.1)))(rhs)
     np.testing.assert_array_equal(both[0], jnp.zeros((4, 4)))
     np.testing.assert_allclose(A.gram(both[1]) + 0.1 * both[1], rhs[1], atol=1e-5)
+
+
+def test_conjugate_gradients_solve_a_badly_conditioned_system_or_say_that_they_did_not():
+    blur = inverse.Convolution(7 * inverse.gaussian_kernel(1.0), boundary="zero")
+    weight = jnp.asarray(1e-3)  # a condition of 49,000
+    s = jax.random.normal(jax.random.key(0), (48, 48))
+    rhs = blur.gram(s) + weight * s
+    solution = blur.regularised_solve(rhs, weight)
+    # The error is the machine precision times the condition, at most.
+    assert float(jnp.linalg.norm(solution - s) / jnp.linalg.norm(s)) < 5e4 * jnp.finfo(jnp.float32).eps
+    unfinished = conjugate_gradients(blur.regularised_gram(weight), rhs, maximum=3)
+    assert bool(jnp.all(jnp.isnan(unfinished)))

@@ -7,8 +7,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mbdl.core import loop
-
 
 def implicit_solve(matvec: Callable[[Any], Any], rhs: Any, solve: Callable[[Any], Any]) -> Any:
     r"""The solution of $M s = b$ with the derivative of the equation, not of the algorithm that solved it.
@@ -30,39 +28,43 @@ def implicit_solve(matvec: Callable[[Any], Any], rhs: Any, solve: Callable[[Any]
 
 
 def conjugate_gradients(
-    matvec: Callable[[Any], Any], rhs: Any, *, iterations: int = 100, tolerance: float | None = None
+    matvec: Callable[[Any], Any], rhs: Any, *, maximum: int = 1000, tolerance: float | None = None
 ) -> Any:
     r"""Solve $M s = b$ for a symmetric positive definite $M$ by conjugate gradients from zero.
 
-    Once $\|b - M s\| \le \text{tolerance} \|b\|$ the remaining iterations do nothing (and cost nothing, outside
-    `vmap`).
+    It stops once $\|b - M s\| \le \text{tolerance} \|b\|$. Where the largest number of iterations does not bring the
+    residual below the square root of the machine precision, the result is NaN, which cannot be overlooked.
 
     Args:
         matvec: $s \mapsto M s$.
         rhs: $b$, an array or a tree of arrays.
-        iterations: how many at most; the last iterate is returned in any case.
+        maximum: the largest number of iterations.
         tolerance: relative to $\|b\|$; by default ten times the machine precision.
 
     Source: Hestenes and Stiefel, 1952.
     """
-    precision = jnp.finfo(jnp.result_type(*jax.tree.leaves(rhs))).eps
-    threshold = (10 * precision if tolerance is None else tolerance) ** 2 * inner(rhs, rhs)
+    precision = float(jnp.finfo(jnp.result_type(*jax.tree.leaves(rhs))).eps)
+    size = inner(rhs, rhs)
+    threshold = (10 * precision if tolerance is None else tolerance) ** 2 * size
+
+    def going(carry: Any) -> Array:
+        *_, square, k = carry
+        return (square > threshold) & (k < maximum)
 
     def advance(carry: Any) -> Any:
-        s, residual, direction, square = carry
+        s, residual, direction, square, k = carry
         image = matvec(direction)
         step = square / inner(direction, image)
         s = jax.tree.map(lambda v, d: v + step * d, s, direction)
         residual = jax.tree.map(lambda r, i: r - step * i, residual, image)
         following = inner(residual, residual)
         direction = jax.tree.map(lambda r, d: r + following / square * d, residual, direction)
-        return s, residual, direction, following
+        return s, residual, direction, following, k + 1
 
-    def body(carry: Any, _: Any) -> Any:
-        return jax.lax.cond(carry[-1] > threshold, advance, lambda c: c, carry), None
-
-    start = jax.tree.map(jnp.zeros_like, rhs), rhs, rhs, inner(rhs, rhs)
-    return loop(body, start, length=iterations)[0][0]
+    start = jax.tree.map(jnp.zeros_like, rhs), rhs, rhs, size, 0
+    s, _, _, square, _ = jax.lax.while_loop(going, advance, start)
+    solved = square <= jnp.maximum(threshold, precision * size)
+    return jax.tree.map(lambda v: jnp.where(solved, v, jnp.nan), s)
 
 
 def inner(a: Any, b: Any) -> Float[Array, ""]:
