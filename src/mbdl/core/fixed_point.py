@@ -34,7 +34,7 @@ class ConvergenceError(RuntimeError):
 
 
 class Solution(eqx.Module):
-    """What `solve` returns.
+    """What `solve` returns. The decision is differentiable; the iterations and the residual are constants.
 
     Attributes:
         decision: the last iterate's decision.

@@ -22,7 +22,7 @@ class DecisionRule(eqx.Module):
     `Learned` replaced by its value. A context is one example without a batch axis; batches are `jax.vmap(rule)(xs)`.
 
     Numbers in fields become arrays in the dtype of the rule's other arrays (a rule that has none takes the dtype of its
-    context). Rules hash and compare by identity.
+    context); sizes and options are static fields (`equinox.field(static=True)`). Rules hash and compare by identity.
 
     ```python
     class Shrink(mbdl.DecisionRule):
