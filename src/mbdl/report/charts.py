@@ -83,11 +83,10 @@ def draw_spectrum(spectrum: dict[str, Any], path: Path, theme: Theme = LIGHT) ->
             markersize=8,
             linestyle="none",
             capsize=3,
-            label=None if strategy in seen else strategy,
         )
         seen.add(strategy)
     largest = max(point["learned"] for point in points)
-    axes.set_xlim(-0.35, max(10.0, largest) * 30)
+    axes.set_xlim(-0.35, max(10.0, largest) * 150)
     ticks = [0] + [10**power for power in range(8) if 10**power <= max(10, largest) * 10]
     axes.set_xticks(ticks, ["0", *(_power(tick) for tick in ticks[1:])])
     low, high = min(p["value"] for p in points), max(p["value"] for p in points)
@@ -96,14 +95,21 @@ def draw_spectrum(spectrum: dict[str, Any], path: Path, theme: Theme = LIGHT) ->
     axes.set_xlabel("learned numbers")
     axes.set_ylabel(_label(spectrum["y"]))
     axes.set_title(spectrum["title"], loc="left", fontsize=12, color=theme.text)
-    legend = axes.legend(
-        loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9.5, title="strategy", alignment="left"
-    )
-    legend.get_title().set_color(theme.faint)
-    for text in legend.get_texts():
-        text.set_color(theme.text)
+    _strategy_legend(figure, [s for s in MARKERS if s in seen], theme)
     _name_points(figure, axes, points, theme)
     _write(figure, path)
+
+
+def _strategy_legend(figure: Any, strategies: list[str], theme: Theme) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], color=theme.strategies[s], marker=MARKERS[s], linestyle="none", markersize=8, label=s)
+        for s in strategies
+    ]
+    legend = figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9.5)
+    for text in legend.get_texts():
+        text.set_color(theme.text)
 
 
 def _name_points(figure: Any, axes: Any, points: list[dict[str, Any]], theme: Theme) -> None:
