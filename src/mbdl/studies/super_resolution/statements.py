@@ -64,7 +64,8 @@ def statements(run: Run) -> list[str]:
         f"reflection. PSNR and SSIM are of decisions clipped to [0, 1], without {settings.border} pixels at each edge.",
         "All searches and trainings make the same small: \u2212PSNR of a patch of the training photographs. "
         "Searched weights lie on a logarithmic grid, widened until the best value is strictly inside. The validation "
-        "photographs choose the problem and the moment of a training that is kept; nothing else.",
+        "photographs chose the problem and, beforehand, the loss, the sizes, the margin and the learning rate of the "
+        "networks; in a run they choose the moment of a training that is kept.",
         f"Networks have one budget: {settings.network_steps} steps of {settings.batch} patches of "
         f"{settings.patch}×{settings.patch} pixels, out of {settings.patches}; the denoiser sees the clean patches "
         "only, with noise of its own.",
