@@ -54,7 +54,7 @@ def statements(run: Run) -> list[str]:
         "The problem: x = downsample(blur(s)) + noise. The blur is Gaussian with a standard deviation of "
         f"{settings.blur:g} pixels, every pixel in {settings.scale} is kept in both directions, and the noise is white "
         f"and Gaussian with a standard deviation of {settings.noise:g} of a range of 1. All three were chosen on the "
-        "validation photographs (mbdl run super-resolution-choice).",
+        "validation photographs, in short trainings; mbdl run super-resolution-choice compares problems likewise.",
         f"Photographs, in luminance (ITU-R BT.601): training {used['train']}; validation {used['validation']}; test "
         f"{used['test']}. No test photograph was seen by any rule in any form, and of the stereo pair only the left "
         f"image is used. Of those marked JPEG, lossy compression has touched the truth itself.{part}",
