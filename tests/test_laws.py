@@ -17,12 +17,15 @@ import pytest
 from inverse.rules import RULES as INVERSE
 from jax.tree_util import GetAttrKey
 from networks.rules import RULES as NETWORKS
+from tracking.rules import RULES as TRACKING
 
 import mbdl
 from mbdl import core
 
-RULES = {**INVERSE, **NETWORKS}
+RULES = {**INVERSE, **NETWORKS, **TRACKING}
 every_rule = pytest.mark.parametrize("make", RULES.values(), ids=RULES.keys())
+RECURSIVE = {name: make for name, make in RULES.items() if isinstance(make()[0], mbdl.RecursiveRule)}
+every_recursion = pytest.mark.parametrize("make", RECURSIVE.values(), ids=RECURSIVE.keys())
 SOLVERS = {name: make for name, make in RULES.items() if isinstance(make()[0], mbdl.IterativeSolver)}
 every_solver = pytest.mark.parametrize("make", SOLVERS.values(), ids=SOLVERS.keys())
 TUNABLE = {name: make for name, make in SOLVERS.items() if make()[0].hyperparameters()}
@@ -63,7 +66,7 @@ def read_by_step(solver, x):
 
 
 def risk(rule, x):
-    return sum(jnp.sum(jnp.abs(leaf) ** 2) for leaf in jax.tree.leaves(rule(x)))
+    return sum(jnp.sum(jnp.abs(leaf) ** 2) for leaf in jax.tree.leaves(rule(x)) if eqx.is_inexact_array(leaf))
 
 
 def gradient(rule, x):
@@ -71,8 +74,14 @@ def gradient(rule, x):
     return jax.grad(lambda learned: risk(core.combine(learned, rest), x))(learned)
 
 
+def numbers(function, tree):
+    """A function of every floating-point array of a tree; masks and indices stay as they are."""
+    return jax.tree.map(lambda leaf: function(leaf) if eqx.is_inexact_array(leaf) else leaf, tree)
+
+
 def batch_of(x, n=3):
-    return jax.tree.map(lambda leaf: jnp.stack([leaf * (1 - 0.1 * k) for k in range(n)]), x)
+    batch = [numbers(lambda leaf, k=k: leaf * (1 - 0.1 * k), x) for k in range(n)]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *batch)
 
 
 @every_rule
@@ -143,7 +152,7 @@ class Nesting(mbdl.DecisionRule):
     scale: jax.Array
 
     def decide(self, x):
-        return jax.tree.map(lambda leaf: self.scale * leaf, self.inner(x))
+        return numbers(lambda leaf: self.scale * leaf, self.inner(x))
 
 
 @every_rule
@@ -153,6 +162,23 @@ def test_a_rule_works_inside_another_and_inside_scan(make):
     xs = batch_of(x, 2)
     _, scanned = jax.lax.scan(lambda carry, x: (carry, rule(x)), None, xs)
     close(jax.tree.map(lambda leaf: leaf[0], scanned), rule(jax.tree.map(lambda leaf: leaf[0], xs)), scale=10)
+
+
+@every_recursion
+def test_a_stream_and_blocks_of_it_are_the_whole_sequence(make):
+    rule, xs = make()
+    whole = rule(xs)
+    steps = core.time_steps(xs, "test")
+    memory, outputs = rule.start(), []
+    for t in range(steps):
+        memory, output = rule.advance(memory, jax.tree.map(lambda leaf, t=t: leaf[t], xs))
+        outputs.append(output)
+    close(jax.tree.map(lambda *leaves: jnp.stack(leaves), *outputs), whole, scale=10)
+    first = rule.run(jax.tree.map(lambda leaf: leaf[: steps // 2], xs))
+    second = rule.run(jax.tree.map(lambda leaf: leaf[steps // 2 :], xs), first.memory)
+    assert bool(first.finite)
+    assert bool(second.finite)
+    close(jax.tree.map(lambda *leaves: jnp.concatenate(leaves), first.output, second.output), whole, scale=10)
 
 
 @every_rule
@@ -200,7 +226,7 @@ def test_new_values_cost_no_new_trace(make):
     rule(x)
     before = core.rule._run._cache_size()
     other = jax.tree.map(lambda n: n * 0.99 if eqx.is_inexact_array(n) else n, rule)
-    other(jax.tree.map(lambda leaf: leaf * 1.01, x))
+    other(numbers(lambda leaf: leaf * 1.01, x))
     make()[0](x)
     assert core.rule._run._cache_size() == before
 
@@ -217,7 +243,7 @@ def test_hyperparameters_have_no_gradient_through_solve(make):
 @every_rule
 def test_input_that_is_not_finite_raises_at_once_and_not_under_vmap(make):
     rule, x = make()
-    bad = jax.tree.map(lambda leaf: leaf.at[(0,) * leaf.ndim].set(jnp.nan), x)
+    bad = numbers(lambda leaf: leaf.at[(0,) * leaf.ndim].set(jnp.nan), x)
     with pytest.raises(ValueError, match="the input is not valid"):
         rule(bad)
     xs = jax.tree.map(lambda good, bad: jnp.stack([good, bad]), x, bad)
@@ -230,4 +256,4 @@ def test_a_saved_rule_is_the_rule(make, tmp_path):
     mbdl.save(tmp_path / "rule.mbdl", rule)
     restored = mbdl.load(tmp_path / "rule.mbdl")
     assert jax.tree.structure(restored) == jax.tree.structure(rule)
-    np.testing.assert_array_equal(restored(x), rule(x))
+    jax.tree.map(np.testing.assert_array_equal, restored(x), rule(x))

@@ -1,12 +1,13 @@
 """Model-based deep learning: decision rules that combine what is known with what is learned."""
 
-from . import core, inverse, networks, training
+from . import core, inverse, networks, tracking, training
 from .core import (
     ConvergenceError,
     DecisionRule,
     IterativeSolver,
     Learned,
     PerLayer,
+    RecursiveRule,
     Solution,
     Status,
     augment,
@@ -35,6 +36,7 @@ __all__ = [
     "IterativeSolver",
     "Learned",
     "PerLayer",
+    "RecursiveRule",
     "Solution",
     "Status",
     "augment",
@@ -61,6 +63,7 @@ __all__ = [
     "supervised",
     "thaw",
     "training",
+    "tracking",
     "tuned",
     "unconstrained",
     "unfold",

@@ -6,6 +6,7 @@ from .fixed_point import ConvergenceError, Solution, Status
 from .learned import Learned, PerLayer, combine, count, partition, resolve
 from .leaves import as_leaf, dtype_of, settle
 from .loops import holds_convolution, loop
+from .recursive import Course, RecursiveRule, first_bad_step, time_steps
 from .registry import register
 from .rule import DecisionRule, all_finite
 from .saving import FileFormatError, load, save, write_atomically
@@ -18,12 +19,14 @@ from .verbs import freeze, learn, thaw, tuned
 __all__ = [
     "AbstractConstraint",
     "ConvergenceError",
+    "Course",
     "DecisionRule",
     "FileFormatError",
     "Gated",
     "IterativeSolver",
     "Learned",
     "PerLayer",
+    "RecursiveRule",
     "Solution",
     "Spectrum",
     "Status",
@@ -33,6 +36,7 @@ __all__ = [
     "combine",
     "count",
     "dtype_of",
+    "first_bad_step",
     "freeze",
     "holds_convolution",
     "interval",
@@ -52,6 +56,7 @@ __all__ = [
     "spectrum",
     "substitute",
     "thaw",
+    "time_steps",
     "tuned",
     "unconstrained",
     "unfold",

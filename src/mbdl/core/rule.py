@@ -65,11 +65,31 @@ class DecisionRule(eqx.Module):
         if trace and not hasattr(self, "iterates"):
             raise TypeError(f"trace=True needs a rule that iterates; {type(self).__name__} does not")
         decision, flags = evaluate(self, "iterates" if trace else "decide", x)
-        if flags is not None:
-            bits = int(flags)
-            if bits != 3:
-                _raise_for(self, bits, x)
+        self._check(flags, x, decision)
         return decision
+
+    def why_invalid(self, x: Any) -> str:
+        """What is wrong with an input that `valid` refuses, and what to do, in words; `x` is concrete."""
+        bad = sum(int(jnp.sum(~jnp.isfinite(leaf))) for leaf in jax.tree.leaves(x) if eqx.is_inexact_array_like(leaf))
+        what = f"{bad} of its values are not finite" if bad else "the rule's `valid` refuses it"
+        return f"{what}. Remove or impute such values before the rule is applied"
+
+    def why_not_finite(self, x: Any, decision: Any) -> str:
+        """Why a decision may not be finite although the input is valid, in words; both are concrete."""
+        return (
+            "The rule diverged or its parameters are out of range: try a smaller step size, fewer iterations or float64"
+        )
+
+    def _check(self, flags: Array | None, x: Any, decision: Any) -> None:
+        """Raise for flags that are concrete and not both set."""
+        if flags is None or (bits := int(flags)) == 3:
+            return
+        name = type(self).__name__
+        if not bits & 1:
+            raise ValueError(f"{name}: the input is not valid: {self.why_invalid(x)}")
+        raise ValueError(
+            f"{name}: the decision is not finite although the input is valid: {self.why_not_finite(x, decision)}"
+        )
 
     def __hash__(self) -> int:
         return object.__hash__(self)
@@ -127,36 +147,26 @@ def _take_apart(rule: DecisionRule) -> tuple[list[Any], _Structure]:
     return known
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _run(structure: _Structure, method: str, arrays: list[Any], arguments: tuple[Any, ...]) -> tuple[Any, Array]:
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _run(
+    structure: _Structure, method: str, valid: str, arrays: list[Any], arguments: tuple[Any, ...]
+) -> tuple[Any, Array]:
     rule, x = structure.rebuild(arrays), jax.tree.map(jnp.asarray, arguments[0])
     rule, x = settle((rule, x), dtype_of((rule, x)))
     rule = resolve(rule)
     decision = getattr(rule, method)(x, *arguments[1:])
-    flags = rule.valid(x).astype(jnp.uint8) + 2 * all_finite(decision).astype(jnp.uint8)
+    flags = getattr(rule, valid)(x).astype(jnp.uint8) + 2 * all_finite(decision).astype(jnp.uint8)
     return decision, flags
 
 
-def evaluate(rule: DecisionRule, method: str, x: Any, *options: Any) -> tuple[Any, Array | None]:
+def evaluate(rule: DecisionRule, method: str, x: Any, *options: Any, valid: str = "valid") -> tuple[Any, Array | None]:
     """Run a method of the resolved rule, compiled; return its result and flags (1: input valid, 2: result finite).
+
+    `valid` names the method that says whether the input is.
 
     The flags are `None` under a transformation: also where it would leave them concrete, as `jax.grad` does.
     """
     arrays, structure = _take_apart(rule)
-    decision, flags = _run(structure, method, arrays, (x, *options))
+    decision, flags = _run(structure, method, valid, arrays, (x, *options))
     known = is_concrete(flags) and all(map(is_concrete, arrays)) and all(map(is_concrete, jax.tree.leaves(x)))
     return decision, flags if known else None
-
-
-def _raise_for(rule: DecisionRule, bits: int, x: Any) -> None:
-    name = type(rule).__name__
-    if not bits & 1:
-        bad = sum(int(jnp.sum(~jnp.isfinite(leaf))) for leaf in jax.tree.leaves(x) if eqx.is_inexact_array_like(leaf))
-        what = f"{bad} of its values are not finite" if bad else "the rule's `valid` refuses it"
-        raise ValueError(
-            f"{name}: the input is not valid: {what}. Remove or impute such values before the rule is applied"
-        )
-    raise ValueError(
-        f"{name}: the decision is not finite although the input is valid. The rule diverged or its parameters are out "
-        "of range: try a smaller step size, fewer iterations or float64"
-    )

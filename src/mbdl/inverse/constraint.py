@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mbdl.core import as_leaf
+from mbdl.core.checks import concrete
 
-from .checks import concrete
 from .functional import AbstractFunctional, AbstractProximable, AbstractSmooth
 
 

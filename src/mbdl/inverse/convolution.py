@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mbdl.core import as_leaf
+from mbdl.core.checks import concrete, finite, floating
 
-from .checks import concrete, finite, floating, image
+from .checks import image
 from .conjugate_gradients import implicit_solve
 from .operator import AbstractOperator
 

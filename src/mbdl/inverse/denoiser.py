@@ -7,8 +7,8 @@ from typing import Any
 from jaxtyping import Array, Float
 
 from mbdl.core import as_leaf, resolve
+from mbdl.core.checks import nonnegative
 
-from .checks import nonnegative
 from .functional import AbstractProximable
 
 

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mbdl.core import IterativeSolver, as_leaf
+from mbdl.core.checks import positive
 
-from .checks import positive
 from .conjugate_gradients import inner
 from .functional import AbstractFunctional, AbstractProximable
 from .initial import AbstractInitial, check_problem, default_initial, first_iterate

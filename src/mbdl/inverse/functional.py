@@ -8,8 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mbdl.core import as_leaf
-
-from .checks import nonnegative
+from mbdl.core.checks import nonnegative
 
 
 class AbstractProximable(eqx.Module):

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mbdl.core import IterativeSolver, as_leaf
+from mbdl.core.checks import positive
 
-from .checks import positive
 from .constraint import Zero
 from .functional import AbstractSmooth
 from .initial import AbstractInitial, check_problem, default_initial, first_iterate

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mbdl.core import IterativeSolver, as_leaf, resolve
+from mbdl.core.checks import concrete, positive
 
-from .checks import concrete, positive
 from .functional import AbstractFunctional, AbstractProximable
 from .initial import AbstractInitial, check_problem, default_initial, first_iterate
 from .least_squares import AbstractFidelity

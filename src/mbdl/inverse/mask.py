@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from mbdl.core import as_leaf
+from mbdl.core.checks import concrete, finite
 
-from .checks import concrete, finite
 from .operator import AbstractOperator
 
 

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mbdl.core import as_leaf
+from mbdl.core.checks import finite, floating, shaped
 
-from .checks import finite, floating, shaped
 from .conjugate_gradients import implicit_solve
 from .operator import AbstractOperator
 

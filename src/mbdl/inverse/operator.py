@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mbdl.core import as_leaf
+from mbdl.core.checks import concrete, finite
 
-from .checks import concrete, finite
 from .conjugate_gradients import conjugate_gradients, implicit_solve
 
 Shape = tuple[int, ...]

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mbdl.core import as_leaf
+from mbdl.core.checks import nonnegative
 
-from .checks import nonnegative
 from .conjugate_gradients import inner
 from .functional import AbstractProximable, AbstractSmooth
 

@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mbdl.core import as_leaf, loop
+from mbdl.core.checks import nonnegative
 
-from .checks import image, nonnegative
+from .checks import image
 from .functional import AbstractFunctional, AbstractProximable
 from .gradient import differences, negative_divergence
 

@@ -1,0 +1,80 @@
+"""The gain of a filter: the component that weighs an innovation, computed or learned."""
+
+import abc
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from .covariance import Factor
+
+
+class Features(NamedTuple):
+    r"""What a gain may look at, at one time.
+
+    Attributes:
+        previous: the estimate before, $\hat s_{t-1}$, `[state]`.
+        predicted: $\hat s^-_t$, `[state]`.
+        observation: $y_t$, `[observation]`, zero where it is not present.
+        expected: $h(\hat s^-_t)$, `[observation]`.
+        present: which components are present, or `None` where all are.
+        transition: $F_t$, the Jacobian of the transition at the estimate before, `[state state]`.
+        observation_map: $H_t$, the Jacobian of the observation, `[observation state]`; its rows are zero where nothing
+            is present.
+        process_noise: $Q_t$, a matrix or a `Factor`.
+        observation_noise: $R_t$, a matrix or a `Factor`; of unit variance where nothing is present.
+    """
+
+    previous: Float[Array, " state"]
+    predicted: Float[Array, " state"]
+    observation: Float[Array, " observation"]
+    expected: Float[Array, " observation"]
+    present: Bool[Array, " observation"] | None
+    transition: Float[Array, "state state"]
+    observation_map: Float[Array, "observation state"]
+    process_noise: Any
+    observation_noise: Any
+
+
+class Uncertainty(NamedTuple):
+    r"""The covariances that go with a gain.
+
+    Attributes:
+        covariance: $P_t$ after the observation, `[state state]`.
+        predicted: $P^-_t$ before it.
+        cross: $\mathrm{Cov}(s_{t-1}, s_t)$ before it.
+        innovation: $S_t$, `[observation observation]`.
+        whitener: a triangular $W$ with $W^\top W = S_t^{-1}$.
+    """
+
+    covariance: Float[Array, "state state"]
+    predicted: Float[Array, "state state"]
+    cross: Float[Array, "state state"]
+    innovation: Float[Array, "observation observation"]
+    whitener: Float[Array, "observation observation"]
+
+
+class AbstractGain(eqx.Module):
+    """The gain of a filter, with its own slice of the memory. The model is the filter's, and is passed in."""
+
+    @abc.abstractmethod
+    def init(self, model: Any) -> Any:
+        """The gain's memory before the first observation."""
+
+    @abc.abstractmethod
+    def __call__(
+        self, model: Any, memory: Any, innovation: Float[Array, " observation"], features: Features
+    ) -> tuple[Float[Array, "state observation"], Uncertainty | None, Any]:
+        """The gain $K_t$, the covariances that go with it (or `None`), and the memory after the observation."""
+
+
+def masked_noise(noise: Any, present: Bool[Array, " observation"] | None) -> Any:
+    """An observation noise, independent and of unit variance in the components that are not present."""
+    if present is None:
+        return noise
+    absent = jnp.diag(1.0 - present)
+    if isinstance(noise, Factor):
+        factor = noise.factor
+        return Factor(jnp.concatenate([factor * present[:, None], absent.astype(factor.dtype)], axis=1))
+    return noise * present[:, None] * present[None, :] + absent.astype(noise.dtype)

@@ -1,0 +1,48 @@
+"""The Kalman gain, by the recursion of the covariance."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jax.scipy.linalg import solve_triangular
+from jaxtyping import Array, Float
+
+from .covariance import dense, symmetric
+from .gain import AbstractGain, Features, Uncertainty
+
+
+class KalmanGain(AbstractGain):
+    r"""The gain of the Kalman filter, by the Riccati recursion of the covariance in Joseph's form,
+    $$P^- = F P F^\top + Q, \quad S = H P^- H^\top + R, \quad K = P^- H^\top S^{-1}, \quad
+    P = (I - K H) P^- (I - K H)^\top + K R K^\top.$$
+
+    Where the model is linear and every observation is present it does not depend on the observations: under `jax.vmap`
+    it is computed once for all sequences.
+
+    Source: R. E. Kalman, "A new approach to linear filtering and prediction problems", Journal of Basic Engineering 82,
+    1960.
+    """
+
+    def init(self, model: Any) -> Float[Array, "state state"]:
+        return dense(model.initial_covariance)
+
+    def __call__(
+        self, model: Any, memory: Float[Array, "state state"], innovation: Array, features: Features
+    ) -> tuple[Float[Array, "state observation"], Uncertainty, Float[Array, "state state"]]:
+        F, H, R = features.transition, features.observation_map, dense(features.observation_noise)
+        cross = memory @ F.T
+        predicted = symmetric(F @ cross + dense(features.process_noise))
+        seen = predicted @ H.T
+        S = symmetric(H @ seen + R)
+        W = whitener_of(S)
+        K = (seen @ W.T) @ W
+        rest = jnp.eye(len(F), dtype=F.dtype) - K @ H
+        covariance = symmetric(rest @ predicted @ rest.T + K @ R @ K.T)
+        return K, Uncertainty(covariance, predicted, cross, S, W), covariance
+
+
+def whitener_of(covariance: Float[Array, "n n"]) -> Float[Array, "n n"]:
+    r"""The triangular $W$ with $W \Sigma W^\top = I$; NaN for a covariance that is not positive definite."""
+    if covariance.shape == (1, 1):
+        return jnp.where(covariance > 0, 1 / jnp.sqrt(covariance), jnp.nan)
+    identity = jnp.eye(len(covariance), dtype=covariance.dtype)
+    return solve_triangular(jnp.linalg.cholesky(covariance), identity, lower=True)

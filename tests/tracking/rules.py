@@ -1,0 +1,101 @@
+"""The rules of this package, small, for the laws in `tests/test_laws.py`."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+import mbdl
+from mbdl import tracking
+
+
+def _dtype():
+    return jnp.result_type(float)
+
+
+def _normal(seed, *shape):
+    return jax.random.normal(jax.random.key(seed), shape, _dtype())
+
+
+def _spread(seed, size):
+    factor = _normal(seed, size, size)
+    return jnp.eye(size, dtype=_dtype()) + 0.1 * factor @ factor.T
+
+
+def linear(**changes):
+    parameters = {
+        "transition": jnp.asarray([[1.0, 0.5], [-0.2, 0.9]], _dtype()),
+        "observation": _normal(1, 3, 2),
+        "process_noise": 0.3 * _spread(2, 2),
+        "observation_noise": _spread(3, 3),
+        "initial_mean": _normal(4, 2),
+        "initial_covariance": _spread(5, 2),
+    }
+    return tracking.LinearGaussian(**{**parameters, **changes})
+
+
+@mbdl.register
+class Bend(eqx.Module):
+    """A smooth map with a matrix to learn, and a control where there is one."""
+
+    matrix: jax.Array
+
+    def __call__(self, state, moment):
+        bent = jnp.tanh(self.matrix @ state)
+        return bent if moment.control is None else bent + moment.control
+
+
+def nonlinear(**changes):
+    parameters = {
+        "transition": Bend(_normal(6, 2, 2)),
+        "observation": Bend(_normal(7, 3, 2)),
+        "process_noise": 0.3 * _spread(2, 2),
+        "observation_noise": _spread(3, 3),
+        "initial_mean": _normal(4, 2),
+        "initial_covariance": _spread(5, 2),
+    }
+    return tracking.NonlinearGaussian(**{**parameters, **changes})
+
+
+def observations(steps=6):
+    return _normal(8, steps, 3)
+
+
+def inputs(steps=6):
+    present = jax.random.bernoulli(jax.random.key(9), 0.7, (steps, 3))
+    return tracking.Inputs(observations(steps), _normal(10, steps, 2), present)
+
+
+def kalman():
+    return tracking.KalmanFilter(linear()), observations()
+
+
+def kalman_with_control_and_gaps():
+    return tracking.KalmanFilter(linear(control=_normal(11, 2, 2), starts="at")), inputs()
+
+
+def kalman_time_varying():
+    varying = tracking.TimeVarying(0.5 * _normal(12, 6, 2, 2))
+    noise = tracking.Factor(_normal(13, 2, 1))
+    return tracking.KalmanFilter(linear(transition=varying, process_noise=noise)), observations()
+
+
+def kalman_square_root():
+    return tracking.KalmanFilter(linear(), tracking.SquareRootGain()), observations()
+
+
+def extended():
+    return tracking.ExtendedKalmanFilter(nonlinear()), observations()
+
+
+def extended_iterated():
+    return tracking.ExtendedKalmanFilter(nonlinear(), iterations=3), observations()
+
+
+RULES = {
+    "KalmanFilter": kalman,
+    "KalmanFilter with control and gaps": kalman_with_control_and_gaps,
+    "KalmanFilter with varying parameters": kalman_time_varying,
+    "KalmanFilter with SquareRootGain": kalman_square_root,
+    "ExtendedKalmanFilter": extended,
+    "iterated ExtendedKalmanFilter": extended_iterated,
+}
