@@ -28,7 +28,7 @@ from .core import (
     unconstrained,
     unfold,
 )
-from .training import compare, deep_supervision, fit, losses, metrics, supervised, unsupervised
+from .training import compare, deep_supervision, fit, losses, metrics, supervised, truncated, unsupervised
 
 __all__ = [
     "ConvergenceError",
@@ -64,6 +64,7 @@ __all__ = [
     "thaw",
     "training",
     "tracking",
+    "truncated",
     "tuned",
     "unconstrained",
     "unfold",

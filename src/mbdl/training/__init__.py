@@ -16,6 +16,7 @@ from .risk import (
     unsupervised,
 )
 from .run import every
+from .truncated import Truncated, truncated
 
 __all__ = [
     "AbstractExampleRisk",
@@ -27,6 +28,7 @@ __all__ = [
     "Plan",
     "Row",
     "Supervised",
+    "Truncated",
     "Unsupervised",
     "compare",
     "deep_supervision",
@@ -35,5 +37,6 @@ __all__ = [
     "losses",
     "metrics",
     "supervised",
+    "truncated",
     "unsupervised",
 ]
