@@ -28,7 +28,17 @@ from .core import (
     unconstrained,
     unfold,
 )
-from .training import compare, deep_supervision, fit, losses, metrics, supervised, truncated, unsupervised
+from .training import (
+    compare,
+    curriculum,
+    deep_supervision,
+    fit,
+    losses,
+    metrics,
+    supervised,
+    truncated,
+    unsupervised,
+)
 
 __all__ = [
     "ConvergenceError",
@@ -42,6 +52,7 @@ __all__ = [
     "augment",
     "compare",
     "core",
+    "curriculum",
     "deep_supervision",
     "fit",
     "freeze",

@@ -3,6 +3,7 @@
 from . import losses, metrics
 from .compare import compare
 from .comparison import Comparison, Row
+from .curriculum import curriculum
 from .fit import fit
 from .history import Fit, History, NonFiniteError
 from .program import Plan
@@ -31,6 +32,7 @@ __all__ = [
     "Truncated",
     "Unsupervised",
     "compare",
+    "curriculum",
     "deep_supervision",
     "every",
     "fit",
