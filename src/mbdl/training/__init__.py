@@ -1,6 +1,6 @@
 """Risks, losses, metrics, fit and compare."""
 
-from . import losses, metrics
+from . import drift, losses, metrics
 from .compare import compare
 from .comparison import Comparison, Row
 from .curriculum import curriculum
@@ -33,6 +33,7 @@ __all__ = [
     "Unsupervised",
     "compare",
     "curriculum",
+    "drift",
     "deep_supervision",
     "every",
     "fit",
