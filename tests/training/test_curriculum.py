@@ -101,9 +101,7 @@ def test_an_interrupted_curriculum_resumes_exactly(at, tmp_path):
     optimiser = optax.adam(0.1)
     options = {"lengths": LENGTHS, "steps": STEPS, "key": KEY, "batch_size": 2}
     whole = curriculum(rule(), RISK, optimiser, **options)
-    part = curriculum(
-        rule(), RISK, optimiser, **options, checkpoint=tmp_path / "run", callbacks=[interrupting(at, [])]
-    )
+    part = curriculum(rule(), RISK, optimiser, **options, checkpoint=tmp_path / "run", callbacks=[interrupting(at, [])])
     assert part.history.interrupted
     assert part.history.reason == "interrupted"
     assert len(part.history.steps) == at

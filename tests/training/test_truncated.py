@@ -50,7 +50,7 @@ def gradient(risk, rule):
 def truncated_by_hand(window, xs, targets):
     """The gradient written out: the derivative of each state by the parameters, forgotten where a window begins."""
     matrix, first = (np.asarray(leaf, float) for leaf in (core.resolve(rule()).matrix, core.resolve(rule()).first))
-    slope = np.zeros((2 * SIZE + SIZE))
+    slope = np.zeros(SIZE * SIZE + SIZE)
     for x, target in zip(np.asarray(xs, float), np.asarray(targets, float), strict=True):
         state, tangent = first, np.concatenate([np.zeros((SIZE, SIZE * SIZE)), np.eye(SIZE)], axis=1)
         for t in range(STEPS):

@@ -6,6 +6,7 @@ from .comparison import Comparison, Row
 from .curriculum import curriculum
 from .fit import fit
 from .history import Fit, History, NonFiniteError
+from .online import Block, Online, online
 from .program import Plan
 from .risk import (
     AbstractExampleRisk,
@@ -21,11 +22,13 @@ from .truncated import Truncated, truncated
 
 __all__ = [
     "AbstractExampleRisk",
+    "Block",
     "Comparison",
     "DeepSupervision",
     "Fit",
     "History",
     "NonFiniteError",
+    "Online",
     "Plan",
     "Row",
     "Supervised",
@@ -39,6 +42,7 @@ __all__ = [
     "fit",
     "losses",
     "metrics",
+    "online",
     "supervised",
     "truncated",
     "unsupervised",

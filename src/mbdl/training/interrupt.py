@@ -10,7 +10,8 @@ from typing import Any
 class Interrupt:
     """A context in which the first Ctrl-C is noted and any further one is handled as it was outside.
 
-    A context around this one notes it too, so that what runs many fits stops after the one that Ctrl-C met. Outside the main thread, and where something else than Python handles Ctrl-C, nothing is changed.
+    A context around this one notes it too, so that what runs many fits stops after the one that Ctrl-C met. Outside
+    the main thread, and where something else than Python handles Ctrl-C, nothing is changed.
     """
 
     def __init__(self) -> None:

@@ -47,9 +47,7 @@ class Truncated(AbstractExampleRisk):
         return total / steps
 
 
-def truncated(
-    data: Any, loss: Callable[[Any, Any], Array], *, window: int, rematerialise: bool = True
-) -> Truncated:
+def truncated(data: Any, loss: Callable[[Any, Any], Array], *, window: int, rematerialise: bool = True) -> Truncated:
     r"""The empirical risk of a recursive rule with its gradient truncated: each sequence is cut into windows $W_1,
     W_2, \dots$, the memory goes on from window to window, and its gradient does not,
     $$\frac1N \sum_i \sum_j \frac{|W_j|}{T} \, \mathrm{loss}\bigl(s_{i, W_j}, t_{i, W_j}\bigr).$$
