@@ -14,6 +14,7 @@ from .model import AbstractModel, TimeVarying
 from .nonlinear import NonlinearGaussian
 from .simulate import Simulated, simulate
 from .square_root_gain import SquareRootGain
+from .unscented import UnscentedKalmanFilter
 
 __all__ = [
     "AbstractFilter",
@@ -34,6 +35,7 @@ __all__ = [
     "SquareRootGain",
     "TimeVarying",
     "Uncertainty",
+    "UnscentedKalmanFilter",
     "dense",
     "factor_of",
     "nan_means_missing",
