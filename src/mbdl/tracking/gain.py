@@ -69,7 +69,7 @@ class AbstractGain(eqx.Module):
         """The gain $K_t$, the covariances that go with it (or `None`), and the memory after the observation."""
 
     def why_not_finite(self, model: Any) -> str:
-        """Why estimates with this gain may not be finite, as the beginning of a message; the model is concrete."""
+        """Why estimates with this gain may not be finite, as one more sentence or none; the model is concrete."""
         return ""
 
 

@@ -65,4 +65,4 @@ class KalmanFilter(AbstractFilter):
         return linearised_step(self.model, self.gain, memory, x)
 
     def why_not_finite(self, x: Any, decision: Any) -> str:
-        return f"{self.gain.why_not_finite(resolve(self.model))}{super().why_not_finite(x, decision)}"
+        return super().why_not_finite(x, decision) + self.gain.why_not_finite(resolve(self.model))
