@@ -25,6 +25,7 @@ from .simulate import Simulated, simulate
 from .spherical import Spherical
 from .square_root_gain import SquareRootGain
 from .taylor import taylor_transition
+from .unscented import UnscentedKalmanFilter
 from .van_der_pol import VanDerPol, van_der_pol
 from .wrapped_difference import WrappedDifference
 
@@ -56,6 +57,7 @@ __all__ = [
     "SquareRootGain",
     "TimeVarying",
     "Uncertainty",
+    "UnscentedKalmanFilter",
     "VanDerPol",
     "WrappedDifference",
     "axes_rotation",
