@@ -12,8 +12,10 @@ from .linear import LinearGaussian
 from .linearised import FilterMemory
 from .model import AbstractModel, TimeVarying
 from .nonlinear import NonlinearGaussian
+from .riccati_equation import riccati
 from .simulate import Simulated, simulate
 from .square_root_gain import SquareRootGain
+from .steady_state import SteadyState, SteadyStateGain
 
 __all__ = [
     "AbstractFilter",
@@ -32,11 +34,14 @@ __all__ = [
     "NonlinearGaussian",
     "Simulated",
     "SquareRootGain",
+    "SteadyState",
+    "SteadyStateGain",
     "TimeVarying",
     "Uncertainty",
     "dense",
     "factor_of",
     "nan_means_missing",
+    "riccati",
     "semidefinite_cholesky",
     "simulate",
 ]
