@@ -100,6 +100,14 @@ def extended_iterated():
     return tracking.ExtendedKalmanFilter(nonlinear(), iterations=3), observations()
 
 
+def unscented():
+    return tracking.UnscentedKalmanFilter(nonlinear(), alpha=0.9, beta=0.7, kappa=0.5), observations()
+
+
+def unscented_with_control_and_gaps():
+    return tracking.UnscentedKalmanFilter(linear(control=_normal(11, 2, 2), starts="at")), inputs()
+
+
 RULES = {
     "KalmanFilter": kalman,
     "KalmanFilter with control and gaps": kalman_with_control_and_gaps,
@@ -109,4 +117,6 @@ RULES = {
     "ExtendedKalmanFilter with SteadyStateGain": extended_steady_state,
     "ExtendedKalmanFilter": extended,
     "iterated ExtendedKalmanFilter": extended_iterated,
+    "UnscentedKalmanFilter": unscented,
+    "UnscentedKalmanFilter with control and gaps": unscented_with_control_and_gaps,
 }

@@ -16,6 +16,7 @@ from .riccati_equation import riccati
 from .simulate import Simulated, simulate
 from .square_root_gain import SquareRootGain
 from .steady_state import SteadyState, SteadyStateGain
+from .unscented import UnscentedKalmanFilter
 
 __all__ = [
     "AbstractFilter",
@@ -38,6 +39,7 @@ __all__ = [
     "SteadyStateGain",
     "TimeVarying",
     "Uncertainty",
+    "UnscentedKalmanFilter",
     "dense",
     "factor_of",
     "nan_means_missing",
