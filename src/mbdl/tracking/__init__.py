@@ -20,10 +20,12 @@ from .lorenz import Lorenz, lorenz
 from .model import AbstractModel, TimeVarying
 from .nonlinear import NonlinearGaussian
 from .pinhole import Pinhole
+from .riccati_equation import riccati
 from .rotation import axes_rotation, plane_rotation
 from .simulate import Simulated, simulate
 from .spherical import Spherical
 from .square_root_gain import SquareRootGain
+from .steady_state import SteadyState, SteadyStateGain
 from .taylor import taylor_transition
 from .unscented import UnscentedKalmanFilter
 from .van_der_pol import VanDerPol, van_der_pol
@@ -55,6 +57,8 @@ __all__ = [
     "Simulated",
     "Spherical",
     "SquareRootGain",
+    "SteadyState",
+    "SteadyStateGain",
     "TimeVarying",
     "Uncertainty",
     "UnscentedKalmanFilter",
@@ -72,6 +76,7 @@ __all__ = [
     "nan_means_missing",
     "plane_rotation",
     "random_canonical",
+    "riccati",
     "semidefinite_cholesky",
     "simulate",
     "taylor_transition",
