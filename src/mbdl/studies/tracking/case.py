@@ -25,7 +25,8 @@ class Case:
         steps: the length of a trajectory.
         rules: the names of the rules that are compared in it.
         mismatch: selects, in the assumed model, what is wrong in it and might be learned; `None` where nothing is.
-        samples: draws trajectories in the place of `truth`, from a key and a number of runs.
+        samples: draws trajectories in the place of `truth`, from a key, a number of runs and the name of the split.
+        runs: how many trajectories there are of a split, where that is not what the settings say.
         published: published errors in dB by rule.
     """
 
@@ -36,7 +37,8 @@ class Case:
     steps: int
     rules: tuple[str, ...]
     mismatch: Callable[[Any], Any] | None = None
-    samples: Callable[[PRNGKeyArray, int], Simulated] | None = None
+    samples: Callable[[PRNGKeyArray, int, str], Simulated] | None = None
+    runs: Mapping[str, int] = field(default_factory=dict)
     published: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -52,10 +54,10 @@ def trajectories(run: Run, case: Case, split: str) -> Trajectories:
     """The trajectories of a split: observations and states. Those of the test are the same for every training seed."""
 
     def make() -> Trajectories:
-        runs = getattr(run.settings, f"{split}_runs")
+        runs = case.runs.get(split, getattr(run.settings, f"{split}_runs"))
         key = run.key("trajectories", case.name, split)
         if case.samples is not None:
-            drawn = case.samples(key, runs)
+            drawn = case.samples(key, runs, split)
         else:
             drawn = tracking.simulate(case.truth, key, steps=case.steps, runs=runs)
         return np.asarray(drawn.observations), np.asarray(drawn.states)

@@ -95,9 +95,7 @@ ENTRIES: tuple[Entry, ...] = (
         lambda c, s, k: kalman(c.assumed),
         "search",
     ),
-    Entry(
-        "filter-noise", "Kalman filter, learned covariances", "learned optimisation", False, _learned_noise, "few"
-    ),
+    Entry("filter-noise", "Kalman filter, learned covariances", "learned optimisation", False, _learned_noise, "few"),
     Entry("filter-model", "Kalman filter, learned model", "learned optimisation", False, _learned_model, "few"),
     Entry(
         "kalmannet",
@@ -121,7 +119,12 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("smoother-model", "smoother, learned model", "learned optimisation", True, _learned_smoother, "few"),
     Entry("rtsnet", "RTSNet", "DNN-aided", True, lambda c, s, k: tracking.RTSNet(c.assumed, key=k), "network"),
     Entry(
-        "rtsnet-2", "RTSNet, two passes", "DNN-aided", True, lambda c, s, k: tracking.RTSNet(c.assumed, key=k, passes=2), "network"
+        "rtsnet-2",
+        "RTSNet, two passes",
+        "DNN-aided",
+        True,
+        lambda c, s, k: tracking.RTSNet(c.assumed, key=k, passes=2),
+        "network",
     ),
 )
 

@@ -81,7 +81,9 @@ def _errors_table(run: Run, cases: Sequence[Case], scored: dict[str, Any]) -> di
         "observations so far, those below it from the whole trajectory. Tuned: a factor on the process noise, searched "
         "on training trajectories. Learned numbers: the most in any column. Time: one step of one trajectory, compiled."
     )
-    return form.table("rules", "Errors, from the model's end of the spectrum to the data's", columns, rows, caption=caption)
+    return form.table(
+        "rules", "Errors, from the model's end of the spectrum to the data's", columns, rows, caption=caption
+    )
 
 
 def _published_table(cases: Sequence[Case], scored: dict[str, Any]) -> list[dict[str, Any]]:
@@ -104,9 +106,7 @@ def _published_table(cases: Sequence[Case], scored: dict[str, Any]) -> list[dict
             }
             entry = BY_NAME[name]
             title = f"{case.title}: {entry.title}"
-            rows.append(
-                {"name": f"{case.name}-{name}", "title": title, "strategy": entry.strategy, "cells": cells}
-            )
+            rows.append({"name": f"{case.name}-{name}", "title": title, "strategy": entry.strategy, "cells": cells})
     if not rows:
         return []
     caption = (
@@ -151,14 +151,22 @@ def _data_curve(run: Run, curve: Curve, scored: dict[str, Any]) -> dict[str, Any
     lines = []
     for entry in curve.entries:
         errors = [np.asarray(run[curve.name(entry, runs)]["errors"]) for runs in counts[:-1]]
-        points = [decibels(one) for one in [*errors, np.asarray(scored[curve.case.name][entry.name]["errors_by_seed"][0])]]
+        points = [
+            decibels(one) for one in [*errors, np.asarray(scored[curve.case.name][entry.name]["errors_by_seed"][0])]
+        ]
         lines.append(_line(entry, counts, points))
     for name in ("filter", "filter-tuned", "filter-true"):
         if name in scored[curve.case.name]:
             level = decibels(scored[curve.case.name][name]["errors"])["value"]
             entry = BY_NAME[name]
             lines.append(
-                {"name": name, "title": entry.title, "strategy": entry.strategy, "x": [counts[0], counts[-1]], "y": [level, level]}
+                {
+                    "name": name,
+                    "title": entry.title,
+                    "strategy": entry.strategy,
+                    "x": [counts[0], counts[-1]],
+                    "y": [level, level],
+                }
             )
     return form.curve(
         "trajectories",

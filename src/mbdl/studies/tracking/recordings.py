@@ -188,7 +188,9 @@ def _recordings(observations: Any, present: Any, states: Any, control: Any, dura
     filled = np.where(present, observations, 0.0).astype(np.float32)
     for name, value in (("observations", filled), ("control", control), ("duration", duration)):
         if value is not None and not np.all(np.isfinite(value)):
-            raise ValueError(f"the recordings hold {int(np.sum(~np.isfinite(value)))} values of {name} that are not finite")
+            raise ValueError(
+                f"the recordings hold {int(np.sum(~np.isfinite(value)))} values of {name} that are not finite"
+            )
     single = (None if value is None else np.asarray(value, np.float32) for value in (states, control, duration))
     known, control, duration = single
     return Recordings(filled, present, known, control, duration)

@@ -23,7 +23,9 @@ def stages(run: Run, cases: Sequence[Case], curve: "Curve | None" = None) -> lis
     """The stages of all cases, and of the curve if it is asked for."""
     listed = []
     for case in cases:
-        listed.append(Stage(f"draw-{case.name}", f"{case.title}: drawing trajectories", partial(_describe, case=case), 5))
+        listed.append(
+            Stage(f"draw-{case.name}", f"{case.title}: drawing trajectories", partial(_describe, case=case), 5)
+        )
         for entry in entries(case):
             for seed in range(seeds_of(run, case, entry)):
                 which = f", seed {seed + 1} of {run.settings.seeds}" if seeds_of(run, case, entry) > 1 else ""
@@ -31,7 +33,9 @@ def stages(run: Run, cases: Sequence[Case], curve: "Curve | None" = None) -> lis
                 cost = COSTS[entry.finds] * max(0.3, case.steps / 100)
                 listed.append(Stage(f"find-{name}", title, partial(find, case=case, entry=entry, seed=seed), cost))
                 scored = f"{title}, scoring"
-                listed.append(Stage(f"score-{name}", scored, partial(scoring.score, case=case, entry=entry, seed=seed), 2))
+                listed.append(
+                    Stage(f"score-{name}", scored, partial(scoring.score, case=case, entry=entry, seed=seed), 2)
+                )
         shown = [entry for entry in entries(case) if entry.name in SHOWN]
         listed.append(
             Stage(
