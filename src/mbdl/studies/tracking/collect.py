@@ -76,8 +76,8 @@ def _errors_table(run: Run, cases: Sequence[Case], scored: dict[str, Any]) -> di
     settings = run.settings
     caption = (
         f"Squared error of the estimates, in the mean over time and components of {settings.test_runs} test "
-        "trajectories, in dB ± its standard error over trajectories; of learned rules also in the mean over seeds, where "
-        "there are several. Lower is better. The rules above the first smoother decide at each time from the "
+        "trajectories, in dB ± its standard error over trajectories; of learned rules also in the mean over seeds, "
+        "where there are several. Lower is better. The rules above the first smoother decide at each time from the "
         "observations so far, those below it from the whole trajectory. Tuned: a factor on the process noise, searched "
         "on training trajectories. Learned numbers: the most in any column. Time: one step of one trajectory, compiled."
     )

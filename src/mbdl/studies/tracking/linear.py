@@ -138,16 +138,16 @@ def statements(settings: LinearSettings) -> list[str]:
         "The system: F is the identity with a first row of ones, H the identity (beyond two states the exchange matrix "
         "with a first row of ones), Q = q²I, R = r²I, a known initial state of zero, one transition before the first "
         "observation. The settings are those of the papers on KalmanNet and RTSNet.",
-        f"Where the model is wrong, the true F or H is multiplied by a rotation of {settings.angle:g}°, and the rules are "
-        "given the one that is not rotated. “True model” rows are given the rotated one: they are bounds, and what a "
-        "perfect identification would reach.",
+        f"Where the model is wrong, the true F or H is multiplied by a rotation of {settings.angle:g}°, and the rules "
+        "are given the one that is not rotated. “True model” rows are given the rotated one: they are bounds, and "
+        "what a perfect identification would reach.",
         "Learned covariances: Q and R, by the squared error through the filter. Learned model: these and the matrix "
         "that is wrong; it is told which one that is, which KalmanNet and RTSNet are not.",
-        "KalmanNet and RTSNet begin as the steady-state Kalman filter and smoother of the model that they are given. The "
-        "recurrent network knows no model.",
-        f"All trainings and searches make the squared error of the states of {settings.train_runs} training trajectories "
-        f"small; {settings.validation_runs} validation trajectories choose the moment of a training that is kept, and "
-        f"the {settings.test_runs} test trajectories are drawn independently of both.",
+        "KalmanNet and RTSNet begin as the steady-state Kalman filter and smoother of the model that they are given. "
+        "The recurrent network knows no model.",
+        f"All trainings and searches make the squared error of the states of {settings.train_runs} training "
+        f"trajectories small; {settings.validation_runs} validation trajectories choose the moment of a training that "
+        f"is kept, and the {settings.test_runs} test trajectories are drawn independently of both.",
     ]
 
 

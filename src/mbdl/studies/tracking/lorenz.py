@@ -163,16 +163,17 @@ def statements(settings: LorenzSettings) -> list[str]:
         f"The discrete system: s⁺ = F(s) s + v, where F(s) is the matrix exponential of A(s)Δ to a Taylor order of "
         f"{settings.order}, Δ = {settings.step:g}, from a known state of ones, one transition before the first "
         "observation. The settings are those of the papers on KalmanNet and RTSNet.",
-        f"Rotated observation: y = Rot s + w, the rotation by {settings.angle:g}° about each axis; the rules believe that "
-        f"y = s + w. 1/r² = {settings.level:g} dB, q²/r² = {settings.ratio:g} dB. “True model” rows know the rotation.",
+        f"Rotated observation: y = Rot s + w, the rotation by {settings.angle:g}° about each axis; the rules believe "
+        f"that y = s + w. 1/r² = {settings.level:g} dB, q²/r² = {settings.ratio:g} dB. “True model” rows know the "
+        "rotation.",
         "Spherical observation: distance and two angles, whose innovations wrap; the model is the true one.",
         f"Continuous system: the differential equation at a step of {settings.fine:g}, without noise, every "
         f"{round(settings.step / settings.fine)}th state observed with noise of variance 1. The rules are given the "
         f"discrete model of order {settings.decimated_order} with process noise of standard deviation "
         f"{settings.decimated_deviation:g}. Training: {settings.decimated_runs} trajectories of "
-        f"{settings.decimated_steps} observations; test: trajectories of {settings.decimated_test_steps}. Each begins at "
-        "a point of its own on the attractor, which the rules do not know. In the published experiment training and test "
-        "are pieces of one trajectory with a known first state; here they are independent.",
+        f"{settings.decimated_steps} observations; test: trajectories of {settings.decimated_test_steps}. Each begins "
+        "at a point of its own on the attractor, which the rules do not know. In the published experiment training "
+        "and test are pieces of one trajectory with a known first state; here they are independent.",
         "The extended filters use the Jacobian of the transition, not F(s) in its place.",
         "Learned covariances: Q and R, by the squared error through the filter. Learned model: these and the matrix of "
         "the observation, which is what is wrong; KalmanNet and RTSNet are not told what that is.",

@@ -195,8 +195,8 @@ def study_results(run: Run) -> dict[str, Any]:
         rows.append({"name": name, "title": title, "strategy": strategy, "cells": cells})
     test = parts["test"]
     caption = (
-        f"Means over {test.runs} test sequences of {test.observations.shape[1]} observations, in dB ± the standard error "
-        "over sequences. A consistent filter has a normalised innovation squared of one a component."
+        f"Means over {test.runs} test sequences of {test.observations.shape[1]} observations, in dB ± the standard "
+        "error over sequences. A consistent filter has a normalised innovation squared of one a component."
     )
     trajectory = run["trajectory"]
     lines: list[dict[str, Any]] = [{"name": "observed", "title": "observed", "points": True}]
@@ -207,8 +207,8 @@ def study_results(run: Run) -> dict[str, Any]:
         "evidence": not run.quick,
         "statements": [
             f"Recordings: {run.settings.data}; {parts['train'].runs} sequences for training, "
-            f"{parts['validation'].runs} for validation and {test.runs} for the test, in the order of the file. Pieces of "
-            "one sequence are not independent: errors on them may be too low.",
+            f"{parts['validation'].runs} for validation and {test.runs} for the test, in the order of the file. "
+            "Pieces of one sequence are not independent: errors on them may be too low.",
             f"Model: {run.settings.model}. Trained by {supervised_by}.",
         ],
         "findings": [],

@@ -19,8 +19,8 @@ class OwnSettings:
     data: str = setting("", "the recordings: a .csv, .npz or .parquet file (also --data FILE)")
     model: str = setting(
         "constant-velocity",
-        "constant-velocity, constant-acceleration, random-walk, or FILE.py:NAME for a model, or a function that returns "
-        "one, of your own",
+        "constant-velocity, constant-acceleration, random-walk, or FILE.py:NAME for a model, or a function that "
+        "returns one, of your own",
     )
     step: float = setting(1.0, "time between observations, where the recordings give no durations")
     q2: float = setting(1.0, "first process noise of a named model")
@@ -101,7 +101,8 @@ def _imported(name: str) -> tracking.AbstractModel:
     file, colon, attribute = name.rpartition(":")
     if not colon or not file.endswith(".py"):
         raise ValueError(
-            f"there is no model {name!r}; there are constant-velocity, constant-acceleration, random-walk, and FILE.py:NAME"
+            f"there is no model {name!r}; there are constant-velocity, constant-acceleration, random-walk, and "
+            "FILE.py:NAME"
         )
     path = Path(file)
     if not path.is_file():

@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 COLUMNS = (
-    "Columns of a table: y1, y2, … are observations (empty or NaN: missing), s1, s2, … states where they are known, u1, "
-    "u2, … control inputs, duration the time since the row before, sequence the number or name of the sequence that a "
-    "row belongs to (one sequence where there is none). Arrays of an NPZ file: observations [time observation] or [runs "
-    "time observation], and likewise states, control, present and duration"
+    "Columns of a table: y1, y2, … are observations (empty or NaN: missing), s1, s2, … states where they are known, "
+    "u1, u2, … control inputs, duration the time since the row before, sequence the number or name of the sequence "
+    "that a row belongs to (one sequence where there is none). Arrays of an NPZ file: observations [time observation] "
+    "or [runs time observation], and likewise states, control, present and duration"
 )
 """What a file holds, in words."""
 
