@@ -153,8 +153,7 @@ def statements(settings: LinearSettings) -> list[str]:
 
 STUDY = Study(
     name="tracking-linear",
-    summary="tracking a linear system: Kalman filters and smoothers, learned gains, a recurrent network; right and wrong "
-    "models",
+    summary="tracking a linear system: Kalman filters and smoothers, learned gains, a recurrent network; wrong models too",
     settings=LinearSettings,
     quick={**QUICK, "levels": (0.0,)},
     stages=study_stages,
