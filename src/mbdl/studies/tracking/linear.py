@@ -153,7 +153,7 @@ def statements(settings: LinearSettings) -> list[str]:
 
 STUDY = Study(
     name="tracking-linear",
-    summary="tracking a linear system: Kalman filters and smoothers, learned gains, a recurrent network; wrong models too",
+    summary="tracking a linear system: Kalman filters and smoothers, learned gains, a recurrent network; wrong models",
     settings=LinearSettings,
     quick={**QUICK, "levels": (0.0,)},
     stages=study_stages,
