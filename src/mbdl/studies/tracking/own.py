@@ -61,17 +61,6 @@ def known_state_error(estimates: tracking.Estimates, states: Any) -> Any:
     return jnp.sum(error**2) / jnp.maximum(jnp.sum(known), 1)
 
 
-def prediction_error(estimates: tracking.Estimates, inputs: tracking.Inputs) -> Any:
-    """The squared error of the predicted observations, in the mean over those that are present."""
-    return jnp.sum(estimates.innovation**2) / jnp.maximum(jnp.sum(inputs.present), 1)
-
-
-def improbability(estimates: tracking.Estimates, inputs: tracking.Inputs) -> Any:
-    """The negative log-likelihood of a sequence, in nats an observation."""
-    likelihood: Any = estimates.log_likelihood
-    return -jnp.sum(likelihood) / jnp.maximum(jnp.sum(jnp.any(inputs.present, axis=-1)), 1)
-
-
 def find(run: Run, name: str) -> dict[str, Any]:
     """Trains a rule: by the error of the states where they are known, else by what it predicts of the observations."""
     settings: OwnSettings = run.settings
@@ -87,7 +76,7 @@ def find(run: Run, name: str) -> dict[str, Any]:
     if train[1] is not None:
         risk, held = supervised(train, known_state_error), validation
     else:
-        risk, held = unsupervised(train[0], prediction_error if network else improbability), validation[0]
+        risk, held = unsupervised(train[0], tracking.prediction_error if network else tracking.likelihood), validation[0]
     checkpoint = run.folder.path / "checkpoints" / name
     trained = fit(
         rule,
@@ -124,11 +113,11 @@ def score(run: Run, name: str) -> dict[str, Any]:
     def measured(inputs: Any, states: Any) -> dict[str, Any]:
         def one(x: Any, s: Any) -> dict[str, Any]:
             estimates = rule(x)
-            found = {"prediction": prediction_error(estimates, x)}
+            found = {"prediction": tracking.prediction_error(estimates, x)}
             if s is not None:
                 found["state"] = known_state_error(estimates, s)
             if estimates.log_likelihood is not None:
-                found["improbability"] = improbability(estimates, x)
+                found["likelihood"] = tracking.likelihood(estimates, x)
                 found["consistency"] = jnp.sum(estimates.normalised_innovation_squared) / jnp.maximum(
                     jnp.sum(x.present), 1
                 )
@@ -176,7 +165,7 @@ def study_results(run: Run) -> dict[str, Any]:
     columns = [
         form.column("state", "squared error of the states", unit="dB", best="min"),
         form.column("prediction", "squared error of predicted observations", unit="dB", best="min"),
-        form.column("improbability", "negative log-likelihood", unit="nats"),
+        form.column("likelihood", "negative log-likelihood", unit="nats"),
         form.column("consistency", "normalised innovation squared a component"),
         form.column("learned", "learned numbers", digits=0),
     ]
@@ -189,7 +178,7 @@ def study_results(run: Run) -> dict[str, Any]:
         for key in ("state", "prediction"):
             if key in found:
                 cells[key] = decibels(np.asarray(found[key]))
-        for key in ("improbability", "consistency"):
+        for key in ("likelihood", "consistency"):
             if key in found:
                 cells[key] = float(np.mean(found[key]))
         rows.append({"name": name, "title": title, "strategy": strategy, "cells": cells})
