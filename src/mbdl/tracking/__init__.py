@@ -2,6 +2,7 @@
 
 from .bearing_range import BearingRange
 from .canonical import canonical, random_canonical
+from .consistency import Consistency, consistency, normalised_estimation_error_squared
 from .coordinated_turn import CoordinatedTurn, CoordinatedTurnNoise, coordinated_turn
 from .covariance import Factor, dense, factor_of, semidefinite_cholesky
 from .decimated import decimated
@@ -9,6 +10,7 @@ from .estimates import Estimates
 from .extended import ExtendedKalmanFilter
 from .filter import AbstractFilter
 from .gain import AbstractGain, Features, Uncertainty
+from .information_gain import InformationGain
 from .inputs import Inputs, Moment, nan_means_missing
 from .kalman import KalmanFilter
 from .kalman_gain import KalmanGain
@@ -19,12 +21,15 @@ from .linearised import FilterMemory
 from .lorenz import Lorenz, lorenz
 from .model import AbstractModel, TimeVarying
 from .nonlinear import NonlinearGaussian
+from .particle import ParticleFilter
 from .pinhole import Pinhole
+from .resampling import multinomial_resampling, residual_resampling, stratified_resampling, systematic_resampling
 from .rotation import axes_rotation, plane_rotation
 from .simulate import Simulated, simulate
 from .spherical import Spherical
 from .square_root_gain import SquareRootGain
 from .taylor import taylor_transition
+from .unscented import UnscentedKalmanFilter
 from .van_der_pol import VanDerPol, van_der_pol
 from .wrapped_difference import WrappedDifference
 
@@ -33,6 +38,7 @@ __all__ = [
     "AbstractGain",
     "AbstractModel",
     "BearingRange",
+    "Consistency",
     "CoordinatedTurn",
     "CoordinatedTurnNoise",
     "Estimates",
@@ -40,6 +46,7 @@ __all__ = [
     "Factor",
     "Features",
     "FilterMemory",
+    "InformationGain",
     "Inputs",
     "KalmanFilter",
     "KalmanGain",
@@ -50,16 +57,19 @@ __all__ = [
     "Lorenz",
     "Moment",
     "NonlinearGaussian",
+    "ParticleFilter",
     "Pinhole",
     "Simulated",
     "Spherical",
     "SquareRootGain",
     "TimeVarying",
     "Uncertainty",
+    "UnscentedKalmanFilter",
     "VanDerPol",
     "WrappedDifference",
     "axes_rotation",
     "canonical",
+    "consistency",
     "constant_acceleration",
     "constant_velocity",
     "coordinated_turn",
@@ -67,11 +77,16 @@ __all__ = [
     "dense",
     "factor_of",
     "lorenz",
+    "multinomial_resampling",
     "nan_means_missing",
+    "normalised_estimation_error_squared",
     "plane_rotation",
     "random_canonical",
+    "residual_resampling",
     "semidefinite_cholesky",
     "simulate",
+    "stratified_resampling",
+    "systematic_resampling",
     "taylor_transition",
     "van_der_pol",
 ]

@@ -68,6 +68,10 @@ class AbstractGain(eqx.Module):
     ) -> tuple[Float[Array, "state observation"], Uncertainty | None, Any]:
         """The gain $K_t$, the covariances that go with it (or `None`), and the memory after the observation."""
 
+    def why_not_finite(self, model: Any) -> str:
+        """Why estimates with this gain may not be finite, as the beginning of a message; the model is concrete."""
+        return ""
+
 
 def masked_noise(noise: Any, present: Bool[Array, " observation"] | None) -> Any:
     """An observation noise, independent and of unit variance in the components that are not present."""

@@ -76,7 +76,10 @@ def find(run: Run, name: str) -> dict[str, Any]:
     if train[1] is not None:
         risk, held = supervised(train, known_state_error), validation
     else:
-        risk, held = unsupervised(train[0], tracking.prediction_error if network else tracking.likelihood), validation[0]
+        risk, held = (
+            unsupervised(train[0], tracking.prediction_error if network else tracking.likelihood),
+            validation[0],
+        )
     checkpoint = run.folder.path / "checkpoints" / name
     trained = fit(
         rule,
