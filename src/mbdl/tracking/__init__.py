@@ -24,10 +24,12 @@ from .nonlinear import NonlinearGaussian
 from .particle import ParticleFilter
 from .pinhole import Pinhole
 from .resampling import multinomial_resampling, residual_resampling, stratified_resampling, systematic_resampling
+from .riccati_equation import riccati
 from .rotation import axes_rotation, plane_rotation
 from .simulate import Simulated, simulate
 from .spherical import Spherical
 from .square_root_gain import SquareRootGain
+from .steady_state import SteadyState, SteadyStateGain
 from .taylor import taylor_transition
 from .unscented import UnscentedKalmanFilter
 from .van_der_pol import VanDerPol, van_der_pol
@@ -62,6 +64,8 @@ __all__ = [
     "Simulated",
     "Spherical",
     "SquareRootGain",
+    "SteadyState",
+    "SteadyStateGain",
     "TimeVarying",
     "Uncertainty",
     "UnscentedKalmanFilter",
@@ -83,6 +87,7 @@ __all__ = [
     "plane_rotation",
     "random_canonical",
     "residual_resampling",
+    "riccati",
     "semidefinite_cholesky",
     "simulate",
     "stratified_resampling",

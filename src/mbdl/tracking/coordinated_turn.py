@@ -62,7 +62,7 @@ class CoordinatedTurn(eqx.Module):
 
 
 def sine_quotient(angle: Float[Array, ""]) -> Float[Array, ""]:
-    r"""$\sin(a) / a$, by its series near zero, where the derivative of the quotient cancels (that of `jnp.sinc` too)."""
+    r"""$\sin(a) / a$, by its series near zero, where the derivative of the quotient cancels (of `jnp.sinc` too)."""
     near = jnp.abs(angle) < 1
     square, series = jnp.where(near, angle, 0.0) ** 2, jnp.ones_like(angle)
     for k in range(8, 0, -1):  # the first term left out is below 1e-17

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from mbdl.core import resolve
-
 from .estimates import Estimates
 from .filter import AbstractFilter
 from .gain import AbstractGain
@@ -63,6 +61,3 @@ class KalmanFilter(AbstractFilter):
 
     def step(self, memory: FilterMemory, x: Any) -> tuple[FilterMemory, Estimates]:
         return linearised_step(self.model, self.gain, memory, x)
-
-    def why_not_finite(self, x: Any, decision: Any) -> str:
-        return f"{self.gain.why_not_finite(resolve(self.model))}{super().why_not_finite(x, decision)}"
