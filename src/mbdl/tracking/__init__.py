@@ -2,6 +2,7 @@
 
 from .bearing_range import BearingRange
 from .canonical import canonical, random_canonical
+from .cascade_network import CascadeHidden, CascadeNetwork
 from .consistency import Consistency, consistency, normalised_estimation_error_squared
 from .coordinated_turn import CoordinatedTurn, CoordinatedTurnNoise, coordinated_turn
 from .covariance import Factor, dense, factor_of, semidefinite_cholesky
@@ -9,11 +10,15 @@ from .decimated import decimated
 from .estimates import Estimates
 from .extended import ExtendedKalmanFilter
 from .filter import AbstractFilter
+from .fixed_gain import FixedGain
 from .gain import AbstractGain, Features, Uncertainty
+from .gain_network import AbstractGainNetwork, SingleUnitNetwork
 from .information_gain import InformationGain
+from .input_features import Differences, InputFeatures
 from .inputs import Inputs, Moment, nan_means_missing
 from .kalman import KalmanFilter
 from .kalman_gain import KalmanGain
+from .kalmannet import KalmanNet
 from .kinematic import KinematicNoise, KinematicTransition, constant_acceleration, constant_velocity
 from .linear import LinearGaussian
 from .linear_observation import LinearObservation
@@ -21,8 +26,11 @@ from .linearised import FilterMemory
 from .lorenz import Lorenz, lorenz
 from .model import AbstractModel, TimeVarying
 from .nonlinear import NonlinearGaussian
+from .normalisation import AbstractNormalisation, Saturation, UnitNorm
+from .objectives import likelihood, negative_log_likelihood, prediction_error, state_error
 from .particle import ParticleFilter
 from .pinhole import Pinhole
+from .recurrent_gain import RecurrentGain, RecurrentMemory
 from .resampling import multinomial_resampling, residual_resampling, stratified_resampling, systematic_resampling
 from .riccati_equation import riccati
 from .rotation import axes_rotation, plane_rotation
@@ -38,20 +46,28 @@ from .wrapped_difference import WrappedDifference
 __all__ = [
     "AbstractFilter",
     "AbstractGain",
+    "AbstractGainNetwork",
     "AbstractModel",
+    "AbstractNormalisation",
     "BearingRange",
+    "CascadeHidden",
+    "CascadeNetwork",
     "Consistency",
     "CoordinatedTurn",
     "CoordinatedTurnNoise",
+    "Differences",
     "Estimates",
     "ExtendedKalmanFilter",
     "Factor",
     "Features",
     "FilterMemory",
+    "FixedGain",
     "InformationGain",
+    "InputFeatures",
     "Inputs",
     "KalmanFilter",
     "KalmanGain",
+    "KalmanNet",
     "KinematicNoise",
     "KinematicTransition",
     "LinearGaussian",
@@ -61,13 +77,18 @@ __all__ = [
     "NonlinearGaussian",
     "ParticleFilter",
     "Pinhole",
+    "RecurrentGain",
+    "RecurrentMemory",
+    "Saturation",
     "Simulated",
+    "SingleUnitNetwork",
     "Spherical",
     "SquareRootGain",
     "SteadyState",
     "SteadyStateGain",
     "TimeVarying",
     "Uncertainty",
+    "UnitNorm",
     "UnscentedKalmanFilter",
     "VanDerPol",
     "WrappedDifference",
@@ -80,16 +101,20 @@ __all__ = [
     "decimated",
     "dense",
     "factor_of",
+    "likelihood",
     "lorenz",
     "multinomial_resampling",
     "nan_means_missing",
+    "negative_log_likelihood",
     "normalised_estimation_error_squared",
     "plane_rotation",
+    "prediction_error",
     "random_canonical",
     "residual_resampling",
     "riccati",
     "semidefinite_cholesky",
     "simulate",
+    "state_error",
     "stratified_resampling",
     "systematic_resampling",
     "taylor_transition",
