@@ -65,7 +65,12 @@ def cases(settings: LorenzSettings) -> tuple[Case, ...]:
     )
     small = 10 ** (-settings.spherical_level / 10)
     curved = tracking.lorenz(
-        step=settings.step, order=settings.order, r2=small, q2=small, observation=tracking.SphericalObservation()
+        step=settings.step,
+        order=settings.order,
+        r2=small,
+        q2=small,
+        observation=tracking.Spherical(),
+        difference=tracking.WrappedDifference([2]),
     )
     spherical = Case(
         name="spherical",
