@@ -108,6 +108,20 @@ def unscented_with_control_and_gaps():
     return tracking.UnscentedKalmanFilter(linear(control=_normal(11, 2, 2), starts="at")), inputs()
 
 
+def kalman_information():
+    return tracking.KalmanFilter(linear(), tracking.InformationGain()), observations()
+
+
+def particle():
+    return tracking.ParticleFilter(nonlinear(), particles=20, key=jax.random.key(14)), observations()
+
+
+def particle_without_resampling():
+    changes = {"control": _normal(11, 2, 2), "starts": "at"}
+    rule = tracking.ParticleFilter(linear(**changes), particles=20, key=jax.random.key(14), resampling=None)
+    return rule, inputs()
+
+
 RULES = {
     "KalmanFilter": kalman,
     "KalmanFilter with control and gaps": kalman_with_control_and_gaps,
@@ -119,4 +133,10 @@ RULES = {
     "iterated ExtendedKalmanFilter": extended_iterated,
     "UnscentedKalmanFilter": unscented,
     "UnscentedKalmanFilter with control and gaps": unscented_with_control_and_gaps,
+    "KalmanFilter with InformationGain": kalman_information,
+    "ParticleFilter": particle,
+    "ParticleFilter without resampling": particle_without_resampling,
 }
+
+# Rules that hold draws from what they compute: differentiating them raises.
+NONDIFFERENTIABLE = {"ParticleFilter"}

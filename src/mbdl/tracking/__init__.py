@@ -2,16 +2,23 @@
 
 from .bearing_range import BearingRange
 from .canonical import canonical, random_canonical
+from .cascade_network import CascadeHidden, CascadeNetwork
+from .consistency import Consistency, consistency, normalised_estimation_error_squared
 from .coordinated_turn import CoordinatedTurn, CoordinatedTurnNoise, coordinated_turn
 from .covariance import Factor, dense, factor_of, semidefinite_cholesky
 from .decimated import decimated
 from .estimates import Estimates
 from .extended import ExtendedKalmanFilter
 from .filter import AbstractFilter
+from .fixed_gain import FixedGain
 from .gain import AbstractGain, Features, Uncertainty
+from .gain_network import AbstractGainNetwork, SingleUnitNetwork
+from .information_gain import InformationGain
+from .input_features import Differences, InputFeatures
 from .inputs import Inputs, Moment, nan_means_missing
 from .kalman import KalmanFilter
 from .kalman_gain import KalmanGain
+from .kalmannet import KalmanNet
 from .kinematic import KinematicNoise, KinematicTransition, constant_acceleration, constant_velocity
 from .linear import LinearGaussian
 from .linear_observation import LinearObservation
@@ -19,7 +26,16 @@ from .linearised import FilterMemory
 from .lorenz import Lorenz, lorenz
 from .model import AbstractModel, TimeVarying
 from .nonlinear import NonlinearGaussian
+<<<<<<< HEAD
 from .pinhole import Pinhole
+=======
+from .normalisation import AbstractNormalisation, Saturation, UnitNorm
+from .objectives import likelihood, negative_log_likelihood, prediction_error, state_error
+from .particle import ParticleFilter
+from .pinhole import Pinhole
+from .recurrent_gain import RecurrentGain, RecurrentMemory
+from .resampling import multinomial_resampling, residual_resampling, stratified_resampling, systematic_resampling
+>>>>>>> studies
 from .riccati_equation import riccati
 from .rotation import axes_rotation, plane_rotation
 from .simulate import Simulated, simulate
@@ -34,18 +50,28 @@ from .wrapped_difference import WrappedDifference
 __all__ = [
     "AbstractFilter",
     "AbstractGain",
+    "AbstractGainNetwork",
     "AbstractModel",
+    "AbstractNormalisation",
     "BearingRange",
+    "CascadeHidden",
+    "CascadeNetwork",
+    "Consistency",
     "CoordinatedTurn",
     "CoordinatedTurnNoise",
+    "Differences",
     "Estimates",
     "ExtendedKalmanFilter",
     "Factor",
     "Features",
     "FilterMemory",
+    "FixedGain",
+    "InformationGain",
+    "InputFeatures",
     "Inputs",
     "KalmanFilter",
     "KalmanGain",
+    "KalmanNet",
     "KinematicNoise",
     "KinematicTransition",
     "LinearGaussian",
@@ -53,32 +79,57 @@ __all__ = [
     "Lorenz",
     "Moment",
     "NonlinearGaussian",
+    "ParticleFilter",
     "Pinhole",
+    "RecurrentGain",
+    "RecurrentMemory",
+    "Saturation",
     "Simulated",
+    "SingleUnitNetwork",
     "Spherical",
     "SquareRootGain",
     "SteadyState",
     "SteadyStateGain",
     "TimeVarying",
     "Uncertainty",
+<<<<<<< HEAD
+=======
+    "UnitNorm",
+>>>>>>> studies
     "UnscentedKalmanFilter",
     "VanDerPol",
     "WrappedDifference",
     "axes_rotation",
     "canonical",
+    "consistency",
     "constant_acceleration",
     "constant_velocity",
     "coordinated_turn",
     "decimated",
     "dense",
     "factor_of",
+    "likelihood",
     "lorenz",
+    "multinomial_resampling",
     "nan_means_missing",
+<<<<<<< HEAD
+=======
+    "negative_log_likelihood",
+    "normalised_estimation_error_squared",
+>>>>>>> studies
     "plane_rotation",
+    "prediction_error",
     "random_canonical",
+<<<<<<< HEAD
+=======
+    "residual_resampling",
+>>>>>>> studies
     "riccati",
     "semidefinite_cholesky",
     "simulate",
+    "state_error",
+    "stratified_resampling",
+    "systematic_resampling",
     "taylor_transition",
     "van_der_pol",
 ]

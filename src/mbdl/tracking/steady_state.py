@@ -85,7 +85,7 @@ class SteadyStateGain(AbstractGain):
             uncertainty = uncertainty._replace(innovation=S, whitener=whitener_of(S))
         return memory.gain, uncertainty, memory
 
-    def why_not_finite(self) -> str:
+    def why_not_finite(self, model: Any) -> str:
         return f"SteadyStateGain: {NOT_STABILISABLE}; or the filter diverged"
 
 
