@@ -26,16 +26,12 @@ from .linearised import FilterMemory
 from .lorenz import Lorenz, lorenz
 from .model import AbstractModel, TimeVarying
 from .nonlinear import NonlinearGaussian
-<<<<<<< HEAD
-from .pinhole import Pinhole
-=======
 from .normalisation import AbstractNormalisation, Saturation, UnitNorm
 from .objectives import likelihood, negative_log_likelihood, prediction_error, state_error
 from .particle import ParticleFilter
 from .pinhole import Pinhole
 from .recurrent_gain import RecurrentGain, RecurrentMemory
 from .resampling import multinomial_resampling, residual_resampling, stratified_resampling, systematic_resampling
->>>>>>> studies
 from .riccati_equation import riccati
 from .rotation import axes_rotation, plane_rotation
 from .simulate import Simulated, simulate
@@ -92,10 +88,7 @@ __all__ = [
     "SteadyStateGain",
     "TimeVarying",
     "Uncertainty",
-<<<<<<< HEAD
-=======
     "UnitNorm",
->>>>>>> studies
     "UnscentedKalmanFilter",
     "VanDerPol",
     "WrappedDifference",
@@ -112,18 +105,12 @@ __all__ = [
     "lorenz",
     "multinomial_resampling",
     "nan_means_missing",
-<<<<<<< HEAD
-=======
     "negative_log_likelihood",
     "normalised_estimation_error_squared",
->>>>>>> studies
     "plane_rotation",
     "prediction_error",
     "random_canonical",
-<<<<<<< HEAD
-=======
     "residual_resampling",
->>>>>>> studies
     "riccati",
     "semidefinite_cholesky",
     "simulate",

@@ -1,6 +1,6 @@
 """What one may set in the studies of tracking."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -29,11 +29,6 @@ class TrackingSettings:
     curve_runs: tuple[int, ...] = setting((10, 30, 100, 300), "numbers of training trajectories of the curve")
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            value = getattr(self, item.name)
-            for number in value if isinstance(value, tuple) else (value,):
-                if isinstance(number, (int, float)) and not isinstance(number, bool) and number < 0:
-                    raise ValueError(f"the setting {item.name} is {value}; it may not be negative")
         for name in ("train_runs", "validation_runs", "test_runs", "batch", "seeds", "few_steps", "network_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"the setting {name} is {getattr(self, name)}; it is at least 1")
