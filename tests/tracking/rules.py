@@ -83,6 +83,15 @@ def kalman_square_root():
     return tracking.KalmanFilter(linear(), tracking.SquareRootGain()), observations()
 
 
+def kalman_steady_state():
+    return tracking.KalmanFilter(linear(), tracking.SteadyStateGain()), observations()
+
+
+def extended_steady_state():
+    gain = tracking.SteadyStateGain(at=0.1 * _normal(14, 2))
+    return tracking.ExtendedKalmanFilter(nonlinear(), gain), tracking.Inputs(observations(), present=inputs().present)
+
+
 def extended():
     return tracking.ExtendedKalmanFilter(nonlinear()), observations()
 
@@ -118,6 +127,8 @@ RULES = {
     "KalmanFilter with control and gaps": kalman_with_control_and_gaps,
     "KalmanFilter with varying parameters": kalman_time_varying,
     "KalmanFilter with SquareRootGain": kalman_square_root,
+    "KalmanFilter with SteadyStateGain": kalman_steady_state,
+    "ExtendedKalmanFilter with SteadyStateGain": extended_steady_state,
     "ExtendedKalmanFilter": extended,
     "iterated ExtendedKalmanFilter": extended_iterated,
     "UnscentedKalmanFilter": unscented,

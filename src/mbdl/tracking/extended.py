@@ -4,8 +4,6 @@ from typing import Any
 
 import equinox as eqx
 
-from mbdl.core import resolve
-
 from .estimates import Estimates
 from .filter import AbstractFilter
 from .gain import AbstractGain
@@ -66,6 +64,3 @@ class ExtendedKalmanFilter(AbstractFilter):
 
     def step(self, memory: FilterMemory, x: Any) -> tuple[FilterMemory, Estimates]:
         return linearised_step(self.model, self.gain, memory, x, self.iterations - 1)
-
-    def why_not_finite(self, x: Any, decision: Any) -> str:
-        return super().why_not_finite(x, decision) + self.gain.why_not_finite(resolve(self.model))

@@ -65,11 +65,11 @@ class InformationGain(AbstractGain):
         covariance = concrete(dense(model.initial_covariance))
         if covariance is not None and not bool(jnp.all(jnp.isfinite(whitener_of(jnp.asarray(covariance))))):
             return (
-                ". InformationGain holds the inverse of the covariance, and the initial covariance is singular. Use "
+                "InformationGain holds the inverse of the covariance, and the initial covariance is singular. Use "
                 "tracking.KalmanGain or tracking.SquareRootGain"
             )
         return (
-            ". InformationGain inverts the covariance, the transition and the observation noise. Use "
+            "InformationGain inverts the covariance, the transition and the observation noise. Use "
             "tracking.KalmanGain or tracking.SquareRootGain where one of them is singular"
         )
 
