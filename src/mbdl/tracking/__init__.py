@@ -1,5 +1,6 @@
 """State estimation under a partly known model: filters, smoothers, and what can be learned in them."""
 
+from .augmented_smoother import NeuralAugmentedSmoother
 from .bearing_range import BearingRange
 from .canonical import canonical, random_canonical
 from .cascade_network import CascadeHidden, CascadeNetwork
@@ -13,6 +14,7 @@ from .filter import AbstractFilter
 from .fixed_gain import FixedGain
 from .gain import AbstractGain, Features, Uncertainty
 from .gain_network import AbstractGainNetwork, SingleUnitNetwork
+from .graph_refinement import GraphRefinement
 from .information_gain import InformationGain
 from .input_features import Differences, InputFeatures
 from .inputs import Inputs, Moment, nan_means_missing
@@ -24,6 +26,8 @@ from .linear import LinearGaussian
 from .linear_observation import LinearObservation
 from .linearised import FilterMemory
 from .lorenz import Lorenz, lorenz
+from .message_smoother import MessageSmoother, MessageSmootherState
+from .messages import Messages
 from .model import AbstractModel, TimeVarying
 from .nonlinear import NonlinearGaussian
 from .normalisation import AbstractNormalisation, Saturation, UnitNorm
@@ -31,6 +35,7 @@ from .objectives import likelihood, negative_log_likelihood, prediction_error, s
 from .particle import ParticleFilter
 from .pinhole import Pinhole
 from .recurrent_gain import RecurrentGain, RecurrentMemory
+from .refinement import AbstractRefinement, NoRefinement
 from .resampling import multinomial_resampling, residual_resampling, stratified_resampling, systematic_resampling
 from .riccati_equation import riccati
 from .rotation import axes_rotation, plane_rotation
@@ -49,6 +54,7 @@ __all__ = [
     "AbstractGainNetwork",
     "AbstractModel",
     "AbstractNormalisation",
+    "AbstractRefinement",
     "BearingRange",
     "CascadeHidden",
     "CascadeNetwork",
@@ -62,6 +68,7 @@ __all__ = [
     "Features",
     "FilterMemory",
     "FixedGain",
+    "GraphRefinement",
     "InformationGain",
     "InputFeatures",
     "Inputs",
@@ -73,7 +80,12 @@ __all__ = [
     "LinearGaussian",
     "LinearObservation",
     "Lorenz",
+    "MessageSmoother",
+    "MessageSmootherState",
+    "Messages",
     "Moment",
+    "NeuralAugmentedSmoother",
+    "NoRefinement",
     "NonlinearGaussian",
     "ParticleFilter",
     "Pinhole",
