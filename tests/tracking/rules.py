@@ -83,6 +83,15 @@ def kalman_square_root():
     return tracking.KalmanFilter(linear(), tracking.SquareRootGain()), observations()
 
 
+def kalman_steady_state():
+    return tracking.KalmanFilter(linear(), tracking.SteadyStateGain()), observations()
+
+
+def extended_steady_state():
+    gain = tracking.SteadyStateGain(at=0.1 * _normal(14, 2))
+    return tracking.ExtendedKalmanFilter(nonlinear(), gain), tracking.Inputs(observations(), present=inputs().present)
+
+
 def extended():
     return tracking.ExtendedKalmanFilter(nonlinear()), observations()
 
@@ -116,14 +125,46 @@ def kalmannet_robust():
     return tracking.KalmanFilter(linear(control=_normal(11, 2, 2)), gain), inputs()
 
 
+def unscented():
+    return tracking.UnscentedKalmanFilter(nonlinear(), alpha=0.9, beta=0.7, kappa=0.5), observations()
+
+
+def unscented_with_control_and_gaps():
+    return tracking.UnscentedKalmanFilter(linear(control=_normal(11, 2, 2), starts="at")), inputs()
+
+
+def kalman_information():
+    return tracking.KalmanFilter(linear(), tracking.InformationGain()), observations()
+
+
+def particle():
+    return tracking.ParticleFilter(nonlinear(), particles=20, key=jax.random.key(14)), observations()
+
+
+def particle_without_resampling():
+    changes = {"control": _normal(11, 2, 2), "starts": "at"}
+    rule = tracking.ParticleFilter(linear(**changes), particles=20, key=jax.random.key(14), resampling=None)
+    return rule, inputs()
+
+
 RULES = {
     "KalmanFilter": kalman,
     "KalmanFilter with control and gaps": kalman_with_control_and_gaps,
     "KalmanFilter with varying parameters": kalman_time_varying,
     "KalmanFilter with SquareRootGain": kalman_square_root,
+    "KalmanFilter with SteadyStateGain": kalman_steady_state,
+    "ExtendedKalmanFilter with SteadyStateGain": extended_steady_state,
     "ExtendedKalmanFilter": extended,
     "iterated ExtendedKalmanFilter": extended_iterated,
     "KalmanNet": kalmannet,
     "KalmanNet with SingleUnitNetwork": kalmannet_single_unit,
     "KalmanNet with Saturation, FixedGain, control and gaps": kalmannet_robust,
+    "UnscentedKalmanFilter": unscented,
+    "UnscentedKalmanFilter with control and gaps": unscented_with_control_and_gaps,
+    "KalmanFilter with InformationGain": kalman_information,
+    "ParticleFilter": particle,
+    "ParticleFilter without resampling": particle_without_resampling,
 }
+
+# Rules that hold draws from what they compute: differentiating them raises.
+NONDIFFERENTIABLE = {"ParticleFilter"}

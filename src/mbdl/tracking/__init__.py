@@ -1,29 +1,47 @@
 """State estimation under a partly known model: filters, smoothers, and what can be learned in them."""
 
+from .bearing_range import BearingRange
+from .canonical import canonical, random_canonical
 from .cascade_network import CascadeHidden, CascadeNetwork
+from .consistency import Consistency, consistency, normalised_estimation_error_squared
+from .coordinated_turn import CoordinatedTurn, CoordinatedTurnNoise, coordinated_turn
 from .covariance import Factor, dense, factor_of, semidefinite_cholesky
+from .decimated import decimated
 from .estimates import Estimates
 from .extended import ExtendedKalmanFilter
 from .filter import AbstractFilter
 from .fixed_gain import FixedGain
 from .gain import AbstractGain, Features, Uncertainty
 from .gain_network import AbstractGainNetwork, SingleUnitNetwork
+from .information_gain import InformationGain
 from .input_features import Differences, InputFeatures
 from .inputs import Inputs, Moment, nan_means_missing
 from .kalman import KalmanFilter
 from .kalman_gain import KalmanGain
 from .kalmannet import KalmanNet
+from .kinematic import KinematicNoise, KinematicTransition, constant_acceleration, constant_velocity
 from .linear import LinearGaussian
+from .linear_observation import LinearObservation
 from .linearised import FilterMemory
+from .lorenz import Lorenz, lorenz
 from .model import AbstractModel, TimeVarying
 from .nonlinear import NonlinearGaussian
 from .normalisation import AbstractNormalisation, Saturation, UnitNorm
 from .objectives import likelihood, negative_log_likelihood, prediction_error, state_error
+from .particle import ParticleFilter
+from .pinhole import Pinhole
 from .recurrent_gain import RecurrentGain, RecurrentMemory
-from .riccati import riccati
+from .resampling import multinomial_resampling, residual_resampling, stratified_resampling, systematic_resampling
+from .riccati_equation import riccati
+from .rotation import axes_rotation, plane_rotation
 from .simulate import Simulated, simulate
+from .spherical import Spherical
 from .square_root_gain import SquareRootGain
-from .steady_state import SteadyStateGain
+from .steady_state import SteadyState, SteadyStateGain
+from .taylor import taylor_transition
+from .unscented import UnscentedKalmanFilter
+from .van_der_pol import VanDerPol, van_der_pol
+from .wrapped_difference import WrappedDifference
 
 __all__ = [
     "AbstractFilter",
@@ -31,8 +49,12 @@ __all__ = [
     "AbstractGainNetwork",
     "AbstractModel",
     "AbstractNormalisation",
+    "BearingRange",
     "CascadeHidden",
     "CascadeNetwork",
+    "Consistency",
+    "CoordinatedTurn",
+    "CoordinatedTurnNoise",
     "Differences",
     "Estimates",
     "ExtendedKalmanFilter",
@@ -40,32 +62,61 @@ __all__ = [
     "Features",
     "FilterMemory",
     "FixedGain",
+    "InformationGain",
     "InputFeatures",
     "Inputs",
     "KalmanFilter",
     "KalmanGain",
     "KalmanNet",
+    "KinematicNoise",
+    "KinematicTransition",
     "LinearGaussian",
+    "LinearObservation",
+    "Lorenz",
     "Moment",
     "NonlinearGaussian",
+    "ParticleFilter",
+    "Pinhole",
     "RecurrentGain",
     "RecurrentMemory",
     "Saturation",
     "Simulated",
     "SingleUnitNetwork",
+    "Spherical",
     "SquareRootGain",
+    "SteadyState",
     "SteadyStateGain",
     "TimeVarying",
     "Uncertainty",
     "UnitNorm",
+    "UnscentedKalmanFilter",
+    "VanDerPol",
+    "WrappedDifference",
+    "axes_rotation",
+    "canonical",
+    "consistency",
+    "constant_acceleration",
+    "constant_velocity",
+    "coordinated_turn",
+    "decimated",
     "dense",
     "factor_of",
     "likelihood",
+    "lorenz",
+    "multinomial_resampling",
     "nan_means_missing",
     "negative_log_likelihood",
+    "normalised_estimation_error_squared",
+    "plane_rotation",
     "prediction_error",
+    "random_canonical",
+    "residual_resampling",
     "riccati",
     "semidefinite_cholesky",
     "simulate",
     "state_error",
+    "stratified_resampling",
+    "systematic_resampling",
+    "taylor_transition",
+    "van_der_pol",
 ]

@@ -6,8 +6,9 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
-from mbdl.core import RecursiveRule, all_finite, first_bad_step
+from mbdl.core import RecursiveRule, all_finite, first_bad_step, resolve
 
+from .gain import SINGULAR_INNOVATION, AbstractGain
 from .inputs import as_inputs, undeclared
 from .model import AbstractModel
 
@@ -37,7 +38,7 @@ class AbstractFilter(RecursiveRule):
         )
 
     def why_not_finite(self, x: Any, decision: Any) -> str:
-        return (
-            f"{first_bad_step(decision)}The covariance of an innovation is singular, or the filter diverged. Give the "
-            "observation noise a positive variance, raise the process noise, or use float64 or tracking.SquareRootGain"
-        )
+        held = resolve(self)
+        gain = getattr(held, "gain", None)
+        why = gain.why_not_finite(held.model) if isinstance(gain, AbstractGain) else SINGULAR_INNOVATION
+        return f"{first_bad_step(decision)}{why}"

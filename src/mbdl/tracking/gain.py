@@ -9,6 +9,11 @@ from jaxtyping import Array, Bool, Float
 
 from .covariance import Factor
 
+SINGULAR_INNOVATION = (
+    "The covariance of an innovation is singular, or the filter diverged. Give the observation noise a positive "
+    "variance, raise the process noise, or use float64 or tracking.SquareRootGain"
+)
+
 
 class Features(NamedTuple):
     r"""What a gain may look at, at one time.
@@ -67,6 +72,10 @@ class AbstractGain(eqx.Module):
         self, model: Any, memory: Any, innovation: Float[Array, " observation"], features: Features
     ) -> tuple[Float[Array, "state observation"], Uncertainty | None, Any]:
         """The gain $K_t$, the covariances that go with it (or `None`), and the memory after the observation."""
+
+    def why_not_finite(self, model: Any) -> str:
+        """Why estimates with this gain may not be finite although the observations are, in words."""
+        return SINGULAR_INNOVATION
 
 
 def masked_noise(noise: Any, present: Bool[Array, " observation"] | None) -> Any:

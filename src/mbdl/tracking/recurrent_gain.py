@@ -94,8 +94,8 @@ class RecurrentGain(AbstractGain):
         correction = in_units_of(uncertainty, entries.reshape(K.shape))
         return K + correction, None, RecurrentMemory(nominal, past, hidden)
 
-    def why_not_finite(self) -> str:
-        return self.nominal.why_not_finite()
+    def why_not_finite(self, model: Any) -> str:
+        return self.nominal.why_not_finite(model)
 
 
 def in_units_of(
