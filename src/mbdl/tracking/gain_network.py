@@ -1,6 +1,7 @@
 """The recurrent networks of learned gains."""
 
 import abc
+import math
 from typing import Any
 
 import equinox as eqx
@@ -79,4 +80,10 @@ class SingleUnitNetwork(AbstractGainNetwork):
         F1, F2, F3, F4 = differences
         seen = jnp.concatenate([F1, F2, F3, F4] if self.every_feature else [F2, F4])
         hidden = self.unit(hidden, jax.nn.relu(self.into(seen)))
-        return self.out(jax.nn.relu(self.wide(hidden))), hidden
+        return last(self.out, jax.nn.relu(self.wide(hidden))), hidden
+
+
+def last(layer: Linear, hidden: Float[Array, " width"]) -> Float[Array, " entries"]:
+    """The last layer, divided by the root of its width: a step of Adam moves all weights by as much, and so would move
+    the sum over a wide layer by the more the wider it is."""
+    return layer(hidden) / math.sqrt(hidden.shape[0])
