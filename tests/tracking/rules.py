@@ -108,6 +108,27 @@ def unscented_with_control_and_gaps():
     return tracking.UnscentedKalmanFilter(linear(control=_normal(11, 2, 2), starts="at")), inputs()
 
 
+def parallel_kalman():
+    model = linear(control=_normal(11, 2, 2), transition=tracking.TimeVarying(0.5 * _normal(12, 6, 2, 2)))
+    return tracking.ParallelKalmanFilter(model), inputs()
+
+
+def rts():
+    return tracking.RTSSmoother(linear(control=_normal(11, 2, 2), starts="at")), inputs()
+
+
+def rts_extended():
+    return tracking.RTSSmoother(nonlinear()), observations()
+
+
+def rts_unscented():
+    return tracking.RTSSmoother(tracking.UnscentedKalmanFilter(nonlinear())), observations()
+
+
+def parallel_rts():
+    return tracking.ParallelRTSSmoother(linear()), observations()
+
+
 RULES = {
     "KalmanFilter": kalman,
     "KalmanFilter with control and gaps": kalman_with_control_and_gaps,
@@ -119,4 +140,9 @@ RULES = {
     "iterated ExtendedKalmanFilter": extended_iterated,
     "UnscentedKalmanFilter": unscented,
     "UnscentedKalmanFilter with control and gaps": unscented_with_control_and_gaps,
+    "ParallelKalmanFilter": parallel_kalman,
+    "RTSSmoother": rts,
+    "extended RTSSmoother": rts_extended,
+    "unscented RTSSmoother": rts_unscented,
+    "ParallelRTSSmoother": parallel_rts,
 }
