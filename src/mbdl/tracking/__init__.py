@@ -7,6 +7,7 @@ from .consistency import Consistency, consistency, normalised_estimation_error_s
 from .coordinated_turn import CoordinatedTurn, CoordinatedTurnNoise, coordinated_turn
 from .covariance import Factor, dense, factor_of, semidefinite_cholesky
 from .decimated import decimated
+from .em import EM, expectation_maximisation
 from .estimates import Estimates
 from .extended import ExtendedKalmanFilter
 from .filter import AbstractFilter
@@ -20,6 +21,7 @@ from .kalman import KalmanFilter
 from .kalman_gain import KalmanGain
 from .kalmannet import KalmanNet
 from .kinematic import KinematicNoise, KinematicTransition, constant_acceleration, constant_velocity
+from .likelihood import negative_log_likelihood
 from .linear import LinearGaussian
 from .linear_observation import LinearObservation
 from .linearised import FilterMemory
@@ -28,13 +30,18 @@ from .model import AbstractModel, TimeVarying
 from .nonlinear import NonlinearGaussian
 from .normalisation import AbstractNormalisation, Saturation, UnitNorm
 from .objectives import likelihood, negative_log_likelihood, prediction_error, state_error
+from .parallel_kalman import ParallelKalmanFilter
+from .parallel_rts import ParallelRTSSmoother
 from .particle import ParticleFilter
 from .pinhole import Pinhole
 from .recurrent_gain import RecurrentGain, RecurrentMemory
 from .resampling import multinomial_resampling, residual_resampling, stratified_resampling, systematic_resampling
 from .riccati_equation import riccati
 from .rotation import axes_rotation, plane_rotation
+from .rts import RTSSmoother
 from .simulate import Simulated, simulate
+from .smoother import AbstractSmoother, Smoothed
+from .smoother_gain import AbstractSmootherGain, RTSGain, SmootherFeatures
 from .spherical import Spherical
 from .square_root_gain import SquareRootGain
 from .steady_state import SteadyState, SteadyStateGain
@@ -49,6 +56,8 @@ __all__ = [
     "AbstractGainNetwork",
     "AbstractModel",
     "AbstractNormalisation",
+    "AbstractSmoother",
+    "AbstractSmootherGain",
     "BearingRange",
     "CascadeHidden",
     "CascadeNetwork",
@@ -56,6 +65,7 @@ __all__ = [
     "CoordinatedTurn",
     "CoordinatedTurnNoise",
     "Differences",
+    "EM",
     "Estimates",
     "ExtendedKalmanFilter",
     "Factor",
@@ -75,13 +85,19 @@ __all__ = [
     "Lorenz",
     "Moment",
     "NonlinearGaussian",
+    "ParallelKalmanFilter",
+    "ParallelRTSSmoother",
     "ParticleFilter",
     "Pinhole",
+    "RTSGain",
+    "RTSSmoother",
     "RecurrentGain",
     "RecurrentMemory",
     "Saturation",
     "Simulated",
     "SingleUnitNetwork",
+    "Smoothed",
+    "SmootherFeatures",
     "Spherical",
     "SquareRootGain",
     "SteadyState",
@@ -100,6 +116,7 @@ __all__ = [
     "coordinated_turn",
     "decimated",
     "dense",
+    "expectation_maximisation",
     "factor_of",
     "likelihood",
     "lorenz",
