@@ -51,11 +51,12 @@ class InformationGain(AbstractGain):
         J = M @ G @ inverse(inner)
         rest = jnp.eye(len(F), dtype=F.dtype) - J @ G.T
         predicted_information = symmetric(rest @ M @ rest.T + J @ J.T)
-        white = whitener_of(R) @ H
+        whitener = whitener_of(R)
+        white = whitener @ H
         information = predicted_information + symmetric(white.T @ white)
 
         covariance, predicted = inverse(information), inverse(predicted_information)
-        K = covariance @ white.T @ whitener_of(R)
+        K = covariance @ white.T @ whitener
         S = symmetric(H @ predicted @ H.T) + R
         uncertainty = Uncertainty(covariance, predicted, inverse(memory) @ F.T, S, whitener_of(S))
         return K, uncertainty, information
@@ -68,8 +69,8 @@ class InformationGain(AbstractGain):
                 "tracking.KalmanGain or tracking.SquareRootGain"
             )
         return (
-            "InformationGain inverts the covariance, the transition and the observation noise. Use tracking.KalmanGain "
-            "or tracking.SquareRootGain where one of them is singular"
+            "InformationGain inverts the covariance, the transition and the observation noise. Use "
+            "tracking.KalmanGain or tracking.SquareRootGain where one of them is singular"
         )
 
 

@@ -58,7 +58,7 @@ class ParticleFilter(AbstractFilter):
         resampling: `systematic_resampling`, `stratified_resampling`, `residual_resampling`, `multinomial_resampling`,
             or a function (key, weights) -> ancestors; `None` never resamples, and fits short sequences only.
         threshold: below which part of $N$ the effective sample size has to fall for resampling, between zero and one
-            (one resamples always); one half by default.
+            (at one, whenever the weights differ); one half by default.
 
     Raises:
         TypeError: for what is no model or no key; while tracing, for a derivative through resampling.
@@ -173,7 +173,7 @@ class ParticleFilter(AbstractFilter):
         return ParticleMemory(memory.time + 1, particles, log_weights), estimates
 
     def _resampled(self, key: PRNGKeyArray, particles: Array, log_weights: Array) -> tuple[Array, Array]:
-        if self.resampling is None:
+        if self.resampling is None or self.threshold is None:
             return particles, log_weights
         particles, log_weights, threshold = nondifferentiable(
             (particles, log_weights, self.threshold),
