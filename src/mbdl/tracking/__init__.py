@@ -21,7 +21,6 @@ from .kalman import KalmanFilter
 from .kalman_gain import KalmanGain
 from .kalmannet import KalmanNet
 from .kinematic import KinematicNoise, KinematicTransition, constant_acceleration, constant_velocity
-from .likelihood import negative_log_likelihood
 from .linear import LinearGaussian
 from .linear_observation import LinearObservation
 from .linearised import FilterMemory

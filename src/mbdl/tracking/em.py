@@ -26,8 +26,8 @@ class EM(eqx.Module):
 
     Attributes:
         model: the `LinearGaussian` with the learned parameters; learned covariances are matrices.
-        log_likelihoods: of all sequences together, in nats, before the first step and after each, `[steps + 1]`; they do
-            not decrease.
+        log_likelihoods: of all sequences together, in nats, before the first step and after each, `[steps + 1]`; they
+            do not decrease.
     """
 
     model: LinearGaussian
@@ -88,8 +88,8 @@ def expectation_maximisation(
     varying = [name for name in PARAMETERS[:4] if callable(getattr(model, name))]
     if varying:
         raise ValueError(
-            f"{what}: {', '.join(varying)} of the model varies in time, and has no maximum in closed form. Learn such a "
-            "model by mbdl.fit with tracking.negative_log_likelihood"
+            f"{what}: {', '.join(varying)} of the model varies in time, and has no maximum in closed form. Learn such "
+            "a model by mbdl.fit with tracking.likelihood"
         )
     inputs = _checked(model, ys, what)
     learned, log_likelihoods = _iterated(model, inputs, steps, tuple(n for n in PARAMETERS if n in names))
