@@ -1,11 +1,13 @@
 """State estimation under a partly known model: filters, smoothers, and what can be learned in them."""
 
 from .bearing_range import BearingRange
+from .calibrated_covariance import CalibratedCovariance
 from .canonical import canonical, random_canonical
 from .cascade_network import CascadeHidden, CascadeNetwork
 from .consistency import Consistency, consistency, normalised_estimation_error_squared
 from .coordinated_turn import CoordinatedTurn, CoordinatedTurnNoise, coordinated_turn
 from .covariance import Factor, dense, factor_of, semidefinite_cholesky
+from .covariance_readout import AbstractReadout, GainCovariance, ModelCovariance, WithCovariance
 from .decimated import decimated
 from .estimates import Estimates
 from .extended import ExtendedKalmanFilter
@@ -36,6 +38,8 @@ from .riccati_equation import riccati
 from .rotation import axes_rotation, plane_rotation
 from .simulate import Simulated, simulate
 from .spherical import Spherical
+from .split_gain import SplitGain
+from .split_kalmannet import SplitKalmanNet
 from .square_root_gain import SquareRootGain
 from .steady_state import SteadyState, SteadyStateGain
 from .taylor import taylor_transition
@@ -49,7 +53,9 @@ __all__ = [
     "AbstractGainNetwork",
     "AbstractModel",
     "AbstractNormalisation",
+    "AbstractReadout",
     "BearingRange",
+    "CalibratedCovariance",
     "CascadeHidden",
     "CascadeNetwork",
     "Consistency",
@@ -62,6 +68,7 @@ __all__ = [
     "Features",
     "FilterMemory",
     "FixedGain",
+    "GainCovariance",
     "InformationGain",
     "InputFeatures",
     "Inputs",
@@ -73,6 +80,7 @@ __all__ = [
     "LinearGaussian",
     "LinearObservation",
     "Lorenz",
+    "ModelCovariance",
     "Moment",
     "NonlinearGaussian",
     "ParticleFilter",
@@ -83,6 +91,8 @@ __all__ = [
     "Simulated",
     "SingleUnitNetwork",
     "Spherical",
+    "SplitGain",
+    "SplitKalmanNet",
     "SquareRootGain",
     "SteadyState",
     "SteadyStateGain",
@@ -91,6 +101,7 @@ __all__ = [
     "UnitNorm",
     "UnscentedKalmanFilter",
     "VanDerPol",
+    "WithCovariance",
     "WrappedDifference",
     "axes_rotation",
     "canonical",
