@@ -147,6 +147,27 @@ def particle_without_resampling():
     return rule, inputs()
 
 
+def parallel_kalman():
+    model = linear(control=_normal(11, 2, 2), transition=tracking.TimeVarying(0.5 * _normal(12, 6, 2, 2)))
+    return tracking.ParallelKalmanFilter(model), inputs()
+
+
+def rts():
+    return tracking.RTSSmoother(linear(control=_normal(11, 2, 2), starts="at")), inputs()
+
+
+def rts_extended():
+    return tracking.RTSSmoother(nonlinear()), observations()
+
+
+def rts_unscented():
+    return tracking.RTSSmoother(tracking.UnscentedKalmanFilter(nonlinear())), observations()
+
+
+def parallel_rts():
+    return tracking.ParallelRTSSmoother(linear()), observations()
+
+
 RULES = {
     "KalmanFilter": kalman,
     "KalmanFilter with control and gaps": kalman_with_control_and_gaps,
@@ -164,6 +185,11 @@ RULES = {
     "KalmanFilter with InformationGain": kalman_information,
     "ParticleFilter": particle,
     "ParticleFilter without resampling": particle_without_resampling,
+    "ParallelKalmanFilter": parallel_kalman,
+    "RTSSmoother": rts,
+    "extended RTSSmoother": rts_extended,
+    "unscented RTSSmoother": rts_unscented,
+    "ParallelRTSSmoother": parallel_rts,
 }
 
 # Rules that hold draws from what they compute: differentiating them raises.

@@ -9,6 +9,7 @@ from .coordinated_turn import CoordinatedTurn, CoordinatedTurnNoise, coordinated
 from .covariance import Factor, dense, factor_of, semidefinite_cholesky
 from .covariance_readout import AbstractReadout, GainCovariance, ModelCovariance, WithCovariance
 from .decimated import decimated
+from .em import EM, expectation_maximisation
 from .estimates import Estimates
 from .extended import ExtendedKalmanFilter
 from .filter import AbstractFilter
@@ -30,13 +31,18 @@ from .model import AbstractModel, TimeVarying
 from .nonlinear import NonlinearGaussian
 from .normalisation import AbstractNormalisation, Saturation, UnitNorm
 from .objectives import likelihood, negative_log_likelihood, prediction_error, state_error
+from .parallel_kalman import ParallelKalmanFilter
+from .parallel_rts import ParallelRTSSmoother
 from .particle import ParticleFilter
 from .pinhole import Pinhole
 from .recurrent_gain import RecurrentGain, RecurrentMemory
 from .resampling import multinomial_resampling, residual_resampling, stratified_resampling, systematic_resampling
 from .riccati_equation import riccati
 from .rotation import axes_rotation, plane_rotation
+from .rts import RTSSmoother
 from .simulate import Simulated, simulate
+from .smoother import AbstractSmoother, Smoothed
+from .smoother_gain import AbstractSmootherGain, RTSGain, SmootherFeatures
 from .spherical import Spherical
 from .split_gain import SplitGain
 from .split_kalmannet import SplitKalmanNet
@@ -54,6 +60,8 @@ __all__ = [
     "AbstractModel",
     "AbstractNormalisation",
     "AbstractReadout",
+    "AbstractSmoother",
+    "AbstractSmootherGain",
     "BearingRange",
     "CalibratedCovariance",
     "CascadeHidden",
@@ -62,6 +70,7 @@ __all__ = [
     "CoordinatedTurn",
     "CoordinatedTurnNoise",
     "Differences",
+    "EM",
     "Estimates",
     "ExtendedKalmanFilter",
     "Factor",
@@ -83,13 +92,19 @@ __all__ = [
     "ModelCovariance",
     "Moment",
     "NonlinearGaussian",
+    "ParallelKalmanFilter",
+    "ParallelRTSSmoother",
     "ParticleFilter",
     "Pinhole",
+    "RTSGain",
+    "RTSSmoother",
     "RecurrentGain",
     "RecurrentMemory",
     "Saturation",
     "Simulated",
     "SingleUnitNetwork",
+    "Smoothed",
+    "SmootherFeatures",
     "Spherical",
     "SplitGain",
     "SplitKalmanNet",
@@ -111,6 +126,7 @@ __all__ = [
     "coordinated_turn",
     "decimated",
     "dense",
+    "expectation_maximisation",
     "factor_of",
     "likelihood",
     "lorenz",

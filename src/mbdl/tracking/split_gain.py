@@ -1,4 +1,4 @@
-"""A gain that two recurrent networks correct, one for each covariance in it: the learned component of SplitKalmanNet."""
+"""A gain that two recurrent networks correct, one for each covariance in it: the gain of Split-KalmanNet."""
 
 from typing import Any, NamedTuple
 
@@ -46,8 +46,8 @@ class SplitGain(AbstractGain):
 
     Differentiable in: the innovation, the features, and every array of the networks and of the nominal gain.
 
-    Source: G. Choi, J. Park, N. Shlezinger, Y. C. Eldar and N. Lee, "Split-KalmanNet: A robust model-based deep learning
-    approach for state estimation", IEEE Transactions on Vehicular Technology, 2023; there the networks give the whole
+    Source: G. Choi, J. Park, N. Shlezinger, Y. C. Eldar and N. Lee, "Split-KalmanNet: A robust model-based deep
+    learning approach for state estimation", IEEE Transactions on Vehicular Technology, 2023; there the networks give the whole
     of $G_1$ and $G_2$, and look at the errors of the linearisation too.
     """
 
