@@ -28,12 +28,12 @@ def test_the_second_architecture_has_the_size_of_the_reference(size, expected):
     assert mbdl.core.count(network) == expected
 
 
-@pytest.mark.parametrize("every", [False, True])
-def test_the_first_architecture_has_the_size_of_its_formula(every):
+@pytest.mark.parametrize("sees", [("innovation", "update"), tracking.Differences._fields])
+def test_the_first_architecture_has_the_size_of_its_formula(sees):
     m, n = 2, 3
-    network = tracking.SingleUnitNetwork(m, n, every_feature=every, key=KEY)
+    network = tracking.SingleUnitNetwork(m, n, sees=sees, key=KEY)
     width, hidden = 80 * (m + n), 10 * (m**2 + n**2)
-    inputs = 2 * (m + n) if every else m + n
+    inputs = len(sees) // 2 * (m + n)
     dense = (inputs + 1) * width + (hidden + 1) * 4 * m * n + (4 * m * n + 1) * m * n
     assert mbdl.core.count(network) == dense + 3 * hidden * (width + hidden + 2)
 
@@ -224,6 +224,8 @@ def test_gradients_of_a_network_that_speaks_match_central_differences(x64):
 def test_a_bad_architecture_or_network_is_refused():
     with pytest.raises(ValueError, match="architecture 1 or 2, got 3"):
         tracking.KalmanNet(linear(), key=KEY, architecture=3)
+    with pytest.raises(ValueError, match=r"got sees=\('noise',\)"):
+        tracking.SingleUnitNetwork(2, 2, sees=("noise",), key=KEY)
     with pytest.raises(TypeError, match="such as CascadeNetwork, got Linear"):
         tracking.RecurrentGain(mbdl.networks.Linear(2, 2, key=KEY))
     with pytest.raises(ValueError, match="FixedGain: expected a matrix"):

@@ -1,11 +1,13 @@
 """State estimation under a partly known model: filters, smoothers, and what can be learned in them."""
 
 from .bearing_range import BearingRange
+from .calibrated_covariance import CalibratedCovariance
 from .canonical import canonical, random_canonical
 from .cascade_network import CascadeHidden, CascadeNetwork
 from .consistency import Consistency, consistency, normalised_estimation_error_squared
 from .coordinated_turn import CoordinatedTurn, CoordinatedTurnNoise, coordinated_turn
 from .covariance import Factor, dense, factor_of, semidefinite_cholesky
+from .covariance_readout import AbstractReadout, GainCovariance, ModelCovariance, WithCovariance
 from .decimated import decimated
 from .em import EM, expectation_maximisation
 from .estimates import Estimates
@@ -42,6 +44,8 @@ from .simulate import Simulated, simulate
 from .smoother import AbstractSmoother, Smoothed
 from .smoother_gain import AbstractSmootherGain, RTSGain, SmootherFeatures
 from .spherical import Spherical
+from .split_gain import SplitGain
+from .split_kalmannet import SplitKalmanNet
 from .square_root_gain import SquareRootGain
 from .steady_state import SteadyState, SteadyStateGain
 from .taylor import taylor_transition
@@ -55,9 +59,11 @@ __all__ = [
     "AbstractGainNetwork",
     "AbstractModel",
     "AbstractNormalisation",
+    "AbstractReadout",
     "AbstractSmoother",
     "AbstractSmootherGain",
     "BearingRange",
+    "CalibratedCovariance",
     "CascadeHidden",
     "CascadeNetwork",
     "Consistency",
@@ -71,6 +77,7 @@ __all__ = [
     "Features",
     "FilterMemory",
     "FixedGain",
+    "GainCovariance",
     "InformationGain",
     "InputFeatures",
     "Inputs",
@@ -82,6 +89,7 @@ __all__ = [
     "LinearGaussian",
     "LinearObservation",
     "Lorenz",
+    "ModelCovariance",
     "Moment",
     "NonlinearGaussian",
     "ParallelKalmanFilter",
@@ -98,6 +106,8 @@ __all__ = [
     "Smoothed",
     "SmootherFeatures",
     "Spherical",
+    "SplitGain",
+    "SplitKalmanNet",
     "SquareRootGain",
     "SteadyState",
     "SteadyStateGain",
@@ -106,6 +116,7 @@ __all__ = [
     "UnitNorm",
     "UnscentedKalmanFilter",
     "VanDerPol",
+    "WithCovariance",
     "WrappedDifference",
     "axes_rotation",
     "canonical",
