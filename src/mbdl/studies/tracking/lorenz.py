@@ -119,7 +119,7 @@ def _observation(model: Any) -> Any:
     return model.observation.matrix
 
 
-MIDDLE, EXTENT = (0.0, 0.0, 24.0), (8.0, 9.0, 8.5)
+MIDDLE, EXTENT = np.array([0.0, 0.0, 24.0]), np.array([8.0, 9.0, 8.5])
 """Roughly the mean of the attractor and the standard deviations of its components."""
 
 BURN_IN = 50
