@@ -76,17 +76,16 @@ class LinearGaussian(AbstractModel):
 
     def transit(self, state: Float[Array, " state"], moment: Moment) -> Float[Array, " state"]:
         moved = self.transit_jacobian(state, moment) @ state
-        if (self.control is None) != (moment.control is None):
-            raise ValueError(
-                "LinearGaussian: the model has a control matrix, and the inputs have no control"
-                if moment.control is None
-                else "LinearGaussian: the inputs have a control, and the model has no control matrix; give it one "
-                "(control=B)"
-            )
-        if self.control is None:
+        if self.control is None and moment.control is None:
             return moved
-        inputs = moment.control.shape[0]
-        return moved + _fitting(at(self.control, moment), (self.state_size, inputs), "control") @ moment.control
+        if moment.control is None:
+            raise ValueError("LinearGaussian: the model has a control matrix, and the inputs have no control")
+        if self.control is None:
+            raise ValueError(
+                "LinearGaussian: the inputs have a control, and the model has no control matrix; give it one (control=B)"
+            )
+        shape = self.state_size, moment.control.shape[0]
+        return moved + _fitting(at(self.control, moment), shape, "control") @ moment.control
 
     def observe(self, state: Float[Array, " state"], moment: Moment) -> Float[Array, " observation"]:
         return self.observe_jacobian(state, moment) @ state
