@@ -121,10 +121,6 @@ def rts_extended():
     return tracking.RTSSmoother(nonlinear()), observations()
 
 
-def rts_unscented():
-    return tracking.RTSSmoother(tracking.UnscentedKalmanFilter(nonlinear())), observations()
-
-
 def parallel_rts():
     return tracking.ParallelRTSSmoother(linear()), observations()
 
@@ -143,6 +139,5 @@ RULES = {
     "ParallelKalmanFilter": parallel_kalman,
     "RTSSmoother": rts,
     "extended RTSSmoother": rts_extended,
-    "unscented RTSSmoother": rts_unscented,
     "ParallelRTSSmoother": parallel_rts,
 }

@@ -26,8 +26,8 @@ class EM(eqx.Module):
 
     Attributes:
         model: the `LinearGaussian` with the learned parameters; learned covariances are matrices.
-        log_likelihoods: of all sequences together, in nats, before the first step and after each, `[steps + 1]`; they do
-            not decrease.
+        log_likelihoods: of all sequences together, in nats, before the first step and after each, `[steps + 1]`; they
+            do not decrease.
     """
 
     model: LinearGaussian
@@ -59,7 +59,7 @@ def expectation_maximisation(
         ValueError: for a parameter that varies in time, unknown names, fewer than one step, observations of another
             shape or that are not valid, or a step whose likelihood is not finite.
 
-    Not differentiable in its iterations' number; the model is that of the last step.
+    Not differentiable: it is a fit, as `mbdl.fit` is.
 
     Source: R. H. Shumway and D. S. Stoffer, "An approach to time series smoothing and forecasting using the EM
     algorithm", Journal of Time Series Analysis 3, 1982.
@@ -88,8 +88,8 @@ def expectation_maximisation(
     varying = [name for name in PARAMETERS[:4] if callable(getattr(model, name))]
     if varying:
         raise ValueError(
-            f"{what}: {', '.join(varying)} of the model varies in time, and has no maximum in closed form. Learn such a "
-            "model by mbdl.fit with tracking.negative_log_likelihood"
+            f"{what}: {', '.join(varying)} of the model varies in time, and has no maximum in closed form. Learn such "
+            "a model by mbdl.fit with tracking.negative_log_likelihood"
         )
     inputs = _checked(model, ys, what)
     learned, log_likelihoods = _iterated(model, inputs, steps, tuple(n for n in PARAMETERS if n in names))
@@ -132,7 +132,7 @@ def _iterated(
         smoothed = jax.vmap(RTSSmoother(current).decide)(inputs)
         return maximised(current, inputs, smoothed, names), jnp.sum(smoothed.filtered.log_likelihood)
 
-    first = {name: dense(getattr(model, name)) for name in names}
+    first: Parameters = {name: dense(getattr(model, name)) for name in names}
     learned, log_likelihoods = loop(step, first, length=steps)
     last = jax.vmap(KalmanFilter(_with(model, learned)).decide)(inputs)
     return learned, jnp.append(log_likelihoods, jnp.sum(last.log_likelihood))
