@@ -17,6 +17,7 @@ import pytest
 from inverse.rules import RULES as INVERSE
 from jax.tree_util import GetAttrKey
 from networks.rules import RULES as NETWORKS
+from tracking.rules import NONDIFFERENTIABLE
 from tracking.rules import RULES as TRACKING
 
 import mbdl
@@ -24,6 +25,8 @@ from mbdl import core
 
 RULES = {**INVERSE, **NETWORKS, **TRACKING}
 every_rule = pytest.mark.parametrize("make", RULES.values(), ids=RULES.keys())
+DIFFERENTIABLE = {name: make for name, make in RULES.items() if name not in NONDIFFERENTIABLE}
+every_differentiable_rule = pytest.mark.parametrize("make", DIFFERENTIABLE.values(), ids=DIFFERENTIABLE.keys())
 RECURSIVE = {name: make for name, make in RULES.items() if isinstance(make()[0], mbdl.RecursiveRule)}
 every_recursion = pytest.mark.parametrize("make", RECURSIVE.values(), ids=RECURSIVE.keys())
 SOLVERS = {name: make for name, make in RULES.items() if isinstance(make()[0], mbdl.IterativeSolver)}
@@ -195,7 +198,7 @@ def test_the_dtype_is_that_of_the_rule(make):
             assert all(n.dtype == jnp.float32 for n in jax.tree.leaves(candidate) if eqx.is_inexact_array(n))
 
 
-@every_rule
+@every_differentiable_rule
 def test_gradients_are_finite_and_match_central_differences(make):
     with jax.enable_x64(True):
         rule, x = make()
@@ -218,6 +221,14 @@ def test_gradients_are_finite_and_match_central_differences(make):
         numeric = (along(step) - along(-step)) / (2 * step)
         exact = sum(jnp.sum(a * b) for a, b in zip(jax.tree.leaves(slope), jax.tree.leaves(direction), strict=True))
         np.testing.assert_allclose(exact, numeric, rtol=1e-4, atol=1e-6 * abs(float(risk(rule, x))))
+
+
+@pytest.mark.parametrize("name", sorted(NONDIFFERENTIABLE))
+def test_what_has_no_derivative_raises_for_every_array(name):
+    rule, x = RULES[name]()
+    for where in known_arrays(rule, x).values():
+        with pytest.raises(TypeError, match="has no derivative here"):
+            gradient(mbdl.learn(rule, where), x)
 
 
 @every_rule

@@ -100,12 +100,51 @@ def extended_iterated():
     return tracking.ExtendedKalmanFilter(nonlinear(), iterations=3), observations()
 
 
+def speaking(network, size=0.1):
+    """The network with every array moved, so that what it says is not zero."""
+    leaves, structure = jax.tree.flatten(network)
+    return structure.unflatten([leaf + size * _normal(50 + i, *leaf.shape) for i, leaf in enumerate(leaves)])
+
+
+def kalmannet():
+    network = tracking.CascadeNetwork(2, 3, expansion=1, breadth=2, dtype=_dtype(), key=jax.random.key(14))
+    return tracking.KalmanFilter(linear(), tracking.RecurrentGain(speaking(network))), observations()
+
+
+def kalmannet_single_unit():
+    rule = tracking.KalmanNet(nonlinear(), key=jax.random.key(15), architecture=1, nominal=tracking.KalmanGain())
+    return rule, observations()
+
+
+def kalmannet_robust():
+    network = tracking.CascadeNetwork(2, 3, expansion=1, breadth=2, dtype=_dtype(), key=jax.random.key(16))
+    features = tracking.InputFeatures(tracking.Saturation(2.0))
+    gain = tracking.RecurrentGain(
+        speaking(network), nominal=tracking.FixedGain(0.1 * _normal(17, 2, 3)), features=features
+    )
+    return tracking.KalmanFilter(linear(control=_normal(11, 2, 2)), gain), inputs()
+
+
 def unscented():
     return tracking.UnscentedKalmanFilter(nonlinear(), alpha=0.9, beta=0.7, kappa=0.5), observations()
 
 
 def unscented_with_control_and_gaps():
     return tracking.UnscentedKalmanFilter(linear(control=_normal(11, 2, 2), starts="at")), inputs()
+
+
+def kalman_information():
+    return tracking.KalmanFilter(linear(), tracking.InformationGain()), observations()
+
+
+def particle():
+    return tracking.ParticleFilter(nonlinear(), particles=20, key=jax.random.key(14)), observations()
+
+
+def particle_without_resampling():
+    changes = {"control": _normal(11, 2, 2), "starts": "at"}
+    rule = tracking.ParticleFilter(linear(**changes), particles=20, key=jax.random.key(14), resampling=None)
+    return rule, inputs()
 
 
 def parallel_kalman():
@@ -134,10 +173,19 @@ RULES = {
     "ExtendedKalmanFilter with SteadyStateGain": extended_steady_state,
     "ExtendedKalmanFilter": extended,
     "iterated ExtendedKalmanFilter": extended_iterated,
+    "KalmanNet": kalmannet,
+    "KalmanNet with SingleUnitNetwork": kalmannet_single_unit,
+    "KalmanNet with Saturation, FixedGain, control and gaps": kalmannet_robust,
     "UnscentedKalmanFilter": unscented,
     "UnscentedKalmanFilter with control and gaps": unscented_with_control_and_gaps,
+    "KalmanFilter with InformationGain": kalman_information,
+    "ParticleFilter": particle,
+    "ParticleFilter without resampling": particle_without_resampling,
     "ParallelKalmanFilter": parallel_kalman,
     "RTSSmoother": rts,
     "extended RTSSmoother": rts_extended,
     "ParallelRTSSmoother": parallel_rts,
 }
+
+# Rules that hold draws from what they compute: differentiating them raises.
+NONDIFFERENTIABLE = {"ParticleFilter"}

@@ -72,6 +72,9 @@ def run(
     assignments: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a setting; may be repeated.")
     ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="The recordings of a study of your own; short for --set data=FILE.")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue a run that was stopped: the last one, or --out.")
     ] = False,
@@ -88,7 +91,7 @@ def run(
             studies.study(study),
             out=out,
             seed=seed,
-            assignments=assignments or (),
+            assignments=[*(assignments or ()), *([] if data is None else [f"data={data}"])],
             quick=quick,
             curves=curves,
             resume=resume,
@@ -156,7 +159,7 @@ def _show_tables(results: dict) -> None:
     else:
         typer.echo(f"\n{table['title']}\n{report.plain(table, results['timings'])}\n{table['caption']}")
     if not results["evidence"]:
-        _say("A quick run, no evidence: few photographs and next to no training.")
+        _say("A quick run, no evidence: little data and next to no training.")
 
 
 def _say(line: str) -> None:

@@ -5,6 +5,7 @@ from .coarse_denoiser import CoarseDenoiser
 from .conv import Conv
 from .denoiser import AbstractDenoiser
 from .dncnn import DnCNN
+from .gru import GRU, gated
 from .mlp import MLP, Linear
 from .resampling import depth_to_space, space_to_depth, upsample
 from .rule import NetworkRule
@@ -16,6 +17,7 @@ __all__ = [
     "CoarseDenoiser",
     "Conv",
     "DnCNN",
+    "GRU",
     "Linear",
     "MLP",
     "NetworkRule",
@@ -23,6 +25,7 @@ __all__ = [
     "UpsampleCNN",
     "cast",
     "depth_to_space",
+    "gated",
     "space_to_depth",
     "upsample",
 ]

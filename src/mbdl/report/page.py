@@ -37,6 +37,7 @@ def page(
     if results.get("spectrum"):
         body.append(_chart("spectrum", results["spectrum"], figures))
     body += [_chart(curve["name"], curve, figures) for curve in results.get("curves", [])]
+    body += [_trajectory(trajectory, figures) for trajectory in results.get("trajectories", [])]
     if results.get("pictures"):
         body.append("<h2>Photographs</h2>")
         body += [_picture(picture, arrays[picture["name"]]) for picture in results["pictures"]]
@@ -57,7 +58,7 @@ def _header(results: dict[str, Any]) -> str:
     parts = [f"<h1>{_safe(results['title'])}</h1>", f"<p class=lead>{_safe(results['summary'])}</p>"]
     if not results["evidence"]:
         parts.append(
-            "<p class=warning><strong>A quick run, no evidence.</strong> Few photographs and next to no training: "
+            "<p class=warning><strong>A quick run, no evidence.</strong> Little data and next to no training: "
             "it shows that everything works, not which rule is better.</p>"
         )
     if results["statements"]:
@@ -97,6 +98,11 @@ def _chart(name: str, chart: dict[str, Any], figures: dict[str, tuple[Path, Path
         f'<source media="(prefers-color-scheme: dark)" srcset="{file_uri(dark)}">'
         f'<img src="{file_uri(light)}" alt="{_safe(chart["title"])}"></picture>{caption}</figure>'
     )
+
+
+def _trajectory(trajectory: dict[str, Any], figures: dict[str, tuple[Path, Path]]) -> str:
+    chart = {"heading": trajectory["title"], "title": trajectory["title"], "caption": trajectory["caption"]}
+    return _chart(f"trajectory-{trajectory['name']}", chart, figures)
 
 
 def _picture(picture: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:

@@ -10,6 +10,7 @@ from mbdl.report.charts import THEMES, draw_curve, draw_spectrum
 from mbdl.report.page import page
 from mbdl.report.photographs import draw_picture
 from mbdl.report.tables import markdown
+from mbdl.report.trajectories import draw_trajectory
 
 
 def read(folder: Path | str) -> dict[str, Any]:
@@ -72,6 +73,15 @@ def render(folder: Path | str) -> list[Path]:
         file = folder / "figures" / f"photograph-{picture['name']}.png"
         draw_picture(picture, arrays[picture["name"]], file)
         written.append(file)
+    for trajectory in results.get("trajectories", []):
+        name = f"trajectory-{trajectory['name']}"
+        with np.load(folder / trajectory["file"]) as stored:
+            lines = {line: stored[line] for line in stored.files}
+        files = [folder / "figures" / f"{name}{'' if theme.name == 'light' else '-dark'}.png" for theme in THEMES]
+        for theme, file in zip(THEMES, files, strict=True):
+            draw_trajectory(trajectory, lines, file, theme)
+        figures[name] = (files[0], files[1])
+        written += files
     text = folder / "table.md"
     text.write_text(_markdown(results), encoding="utf-8")
     report = folder / "report.html"

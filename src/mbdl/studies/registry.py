@@ -7,6 +7,9 @@ from mbdl.studies.study import Study
 _STUDIES = {
     "super-resolution": "mbdl.studies.super_resolution.study",
     "super-resolution-choice": "mbdl.studies.super_resolution.choice",
+    "tracking-linear": "mbdl.studies.tracking.linear",
+    "tracking-lorenz": "mbdl.studies.tracking.lorenz",
+    "tracking-own": "mbdl.studies.tracking.own",
 }
 
 

@@ -5,6 +5,7 @@ A study's `results` is a dictionary that JSON can hold:
 - `title`: a heading; `statements`: sentences about the problem, the data and the choices; `evidence`: whether the
   numbers are evidence, or a quick look; `findings`: sentences about what the first table says;
 - `tables`: from `table`; `curves`: from `curve`; `spectrum`: from `spectrum_plot`; `pictures`: from `picture`;
+  `trajectories`: from `trajectory`;
 - `raw`: every number behind them, in the study's own form;
 - `timings`: whatever depends on the machine. A table's column may show `timings["rules"][row][name]`.
 """
@@ -134,3 +135,27 @@ def picture(
         details: each `{"row", "column", "size"}`, in pixels of the first panel.
     """
     return {"name": name, "title": title, "file": file, "panels": list(panels), "details": list(details)}
+
+
+def trajectory(
+    name: str, title: str, file: str, components: Sequence[str], lines: Sequence[dict[str, Any]], *, caption: str = ""
+) -> dict[str, Any]:
+    """A trajectory and the estimates of it.
+
+    Args:
+        name: what it is called, and its file.
+        title: its heading.
+        file: the arrays, a path within the folder; each line's array `[time component]` is there under its name.
+        components: the name of each component, with its unit; three are drawn in space.
+        lines: each `{"name", "title"}` and, where known, `"strategy"`; `"points": True` draws points. The first is the
+            truth, or what is nearest to it.
+        caption: what one has to know to read it.
+    """
+    return {
+        "name": name,
+        "title": title,
+        "file": file,
+        "components": list(components),
+        "lines": list(lines),
+        "caption": caption,
+    }

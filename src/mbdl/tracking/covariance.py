@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from mbdl.core import as_leaf
 from mbdl.core.checks import concrete, finite, floating
@@ -74,6 +74,12 @@ def semidefinite_cholesky(matrix: Float[Array, "size size"]) -> Float[Array, "si
 def symmetric(matrix: Float[Array, "size size"]) -> Float[Array, "size size"]:
     """The symmetric part of a matrix, against rounding."""
     return 0.5 * (matrix + matrix.T)
+
+
+def draw(key: PRNGKeyArray, covariance: Any) -> Float[Array, " size"]:
+    """A sample of the normal distribution of mean zero with a covariance."""
+    factor = factor_of(covariance)
+    return factor @ jax.random.normal(key, factor.shape[1:], factor.dtype)
 
 
 def as_covariance(value: Any, size: int | None, what: str) -> Any:

@@ -89,7 +89,7 @@ def expectation_maximisation(
     if varying:
         raise ValueError(
             f"{what}: {', '.join(varying)} of the model varies in time, and has no maximum in closed form. Learn such "
-            "a model by mbdl.fit with tracking.negative_log_likelihood"
+            "a model by mbdl.fit with tracking.likelihood"
         )
     inputs = _checked(model, ys, what)
     learned, log_likelihoods = _iterated(model, inputs, steps, tuple(n for n in PARAMETERS if n in names))
@@ -135,4 +135,5 @@ def _iterated(
     first: Parameters = {name: dense(getattr(model, name)) for name in names}
     learned, log_likelihoods = loop(step, first, length=steps)
     last = jax.vmap(KalmanFilter(_with(model, learned)).decide)(inputs)
-    return learned, jnp.append(log_likelihoods, jnp.sum(last.log_likelihood))
+    total: Any = last.log_likelihood  # there, since the Kalman gain knows it
+    return learned, jnp.append(log_likelihoods, jnp.sum(total))

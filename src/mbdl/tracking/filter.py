@@ -38,6 +38,7 @@ class AbstractFilter(RecursiveRule):
         )
 
     def why_not_finite(self, x: Any, decision: Any) -> str:
-        gain = getattr(resolve(self), "gain", None)
-        why = gain.why_not_finite() if isinstance(gain, AbstractGain) else SINGULAR_INNOVATION
+        held = resolve(self)
+        gain = getattr(held, "gain", None)
+        why = gain.why_not_finite(held.model) if isinstance(gain, AbstractGain) else SINGULAR_INNOVATION
         return f"{first_bad_step(decision)}{why}"

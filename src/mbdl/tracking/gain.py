@@ -73,8 +73,8 @@ class AbstractGain(eqx.Module):
     ) -> tuple[Float[Array, "state observation"], Uncertainty | None, Any]:
         """The gain $K_t$, the covariances that go with it (or `None`), and the memory after the observation."""
 
-    def why_not_finite(self) -> str:
-        """Why estimates may not be finite although the observations are, in words."""
+    def why_not_finite(self, model: Any) -> str:
+        """Why estimates with this gain may not be finite although the observations are, in words."""
         return SINGULAR_INNOVATION
 
 

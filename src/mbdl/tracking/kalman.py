@@ -33,15 +33,15 @@ class KalmanFilter(AbstractFilter):
     Source: R. E. Kalman, "A new approach to linear filtering and prediction problems", Journal of Basic Engineering 82,
     1960.
 
-    >>> import jax.numpy as jnp
+    >>> import jax.numpy as jnp, numpy as np
     >>> from mbdl import tracking
     >>> model = tracking.LinearGaussian(
     ...     transition=jnp.eye(1), observation=jnp.eye(1), process_noise=jnp.zeros((1, 1)),
     ...     observation_noise=jnp.eye(1), initial_mean=jnp.zeros(1), initial_covariance=jnp.eye(1),
     ... )
     >>> estimates = tracking.KalmanFilter(model)(jnp.array([[2.0], [4.0]]))
-    >>> estimates.mean.round(3).tolist(), estimates.covariance.round(3).tolist()
-    ([[1.0], [2.0]], [[[0.5]], [[0.333]]])
+    >>> print(np.asarray(estimates.mean[:, 0]).round(3), np.asarray(estimates.covariance[:, 0, 0]).round(3))
+    [1. 2.] [0.5 0.333]
     """
 
     model: LinearGaussian

@@ -32,7 +32,7 @@ class NonlinearGaussian(AbstractModel):
         transition_jacobian: $\partial f / \partial s$, `(state, moment) -> [state state]`.
         observation_jacobian: $\partial h / \partial s$, `(state, moment) -> [observation state]`.
         difference: what an innovation is, `(observed, expected) -> [observation]`, where it is not their difference:
-            `wrapped_difference` for angles.
+            `WrappedDifference` for angles.
         starts: whether the initial state is one transition `"before"` the first observation, or `"at"` it.
 
     Raises:

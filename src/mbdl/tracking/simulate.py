@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from mbdl.core import loop, resolve, settle
 
-from .covariance import factor_of
+from .covariance import draw
 from .inputs import Moment
 from .model import AbstractModel
 
@@ -82,22 +82,17 @@ def _simulate(
 
     def run(key: PRNGKeyArray) -> tuple[Array, Array]:
         initial_key, key = jax.random.split(key)
-        state = model.initial_mean + _draw(initial_key, model.initial_covariance)
+        state = model.initial_mean + draw(initial_key, model.initial_covariance)
 
         def step(state: Array, x: tuple[Array, Any, Any]) -> tuple[Array, tuple[Array, Array]]:
             moment = Moment(*x)
             process_key, observation_key = jax.random.split(jax.random.fold_in(key, moment.time))
-            moved = model.transit(state, moment) + _draw(process_key, model.process_noise_at(moment))
+            moved = model.transit(state, moment) + draw(process_key, model.process_noise_at(moment))
             begins = model.begins(moment)
             state = moved if begins is False else jnp.where(begins, state, moved)
-            noise = _draw(observation_key, model.observation_noise_at(moment))
+            noise = draw(observation_key, model.observation_noise_at(moment))
             return state, (model.observe(state, moment) + noise, state)
 
         return loop(step, state, (jnp.arange(steps), control, duration), length=steps)[1]
 
     return jax.vmap(run)(run_keys)
-
-
-def _draw(key: PRNGKeyArray, covariance: Any) -> Array:
-    factor = factor_of(covariance)
-    return factor @ jax.random.normal(key, factor.shape[1:], factor.dtype)

@@ -1,0 +1,137 @@
+"""The rules that are compared, in the order of the spectrum: filters first, then smoothers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from jaxtyping import PRNGKeyArray
+
+import mbdl
+from mbdl import tracking
+from mbdl.studies.results import Strategy
+from mbdl.studies.tracking.case import Case
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One rule of the comparison.
+
+    Args:
+        name: that of its files.
+        title: what tables call it.
+        strategy: where it stands on the spectrum.
+        smooths: whether it sees the whole trajectory before it decides.
+        make: builds it, untuned and untrained, for a case, the study's settings and a key.
+        finds: what is found on the training data: nothing, one number by `search`, a `few` numbers by gradient, or a
+            `network`.
+    """
+
+    name: str
+    title: str
+    strategy: Strategy
+    smooths: bool
+    make: Callable[[Case, Any, PRNGKeyArray], Any]
+    finds: Literal["nothing", "search", "few", "network"] = "nothing"
+
+    @property
+    def learned(self) -> bool:
+        """Whether it has training seeds."""
+        return self.finds in ("few", "network")
+
+
+def kalman(model: tracking.AbstractModel) -> Any:
+    """The Kalman filter of a model, extended where it is not linear."""
+    return (
+        tracking.KalmanFilter(model)
+        if isinstance(model, tracking.LinearGaussian)
+        else tracking.ExtendedKalmanFilter(model)
+    )
+
+
+def _smoother(model: tracking.AbstractModel) -> Any:
+    return tracking.RTSSmoother(kalman(model))
+
+
+def _noise(model: Any) -> Any:
+    return model.process_noise, model.observation_noise
+
+
+def _learned_noise(case: Case, settings: Any, key: PRNGKeyArray) -> Any:
+    return mbdl.learn(kalman(case.assumed), lambda r: _noise(r.model), constraint=mbdl.positive_definite)
+
+
+def _learned_model(case: Case, settings: Any, key: PRNGKeyArray) -> Any:
+    rule = _learned_noise(case, settings, key)
+    return rule if case.mismatch is None else mbdl.learn(rule, lambda r: case.mismatch(r.model))  # pyright: ignore
+
+
+def _learned_smoother(case: Case, settings: Any, key: PRNGKeyArray) -> Any:
+    rule = mbdl.learn(_smoother(case.assumed), lambda r: _noise(r.filter.model), constraint=mbdl.positive_definite)
+    return rule if case.mismatch is None else mbdl.learn(rule, lambda r: case.mismatch(r.filter.model))  # pyright: ignore
+
+
+def _particle(case: Case, settings: Any, key: PRNGKeyArray) -> Any:
+    return tracking.ParticleFilter(case.assumed, particles=settings.particles, key=key)
+
+
+def _recurrent(case: Case, settings: Any, key: PRNGKeyArray, bidirectional: bool = False) -> Any:
+    moment = tracking.Moment(0)  # pyright: ignore
+    sizes = case.assumed.observation_size(moment), case.assumed.state_size
+    return tracking.RecurrentTracker(*sizes, width=settings.width, key=key)
+
+
+ENTRIES: tuple[Entry, ...] = (
+    Entry("filter-true", "Kalman filter, true model", "model-based", False, lambda c, s, k: kalman(c.truth)),
+    Entry("filter", "Kalman filter", "model-based", False, lambda c, s, k: kalman(c.assumed)),
+    Entry(
+        "unscented", "unscented filter", "model-based", False, lambda c, s, k: tracking.UnscentedKalmanFilter(c.assumed)
+    ),
+    Entry("particle", "particle filter", "model-based", False, _particle),
+    Entry(
+        "filter-tuned",
+        "Kalman filter, tuned process noise",
+        "model-based",
+        False,
+        lambda c, s, k: kalman(c.assumed),
+        "search",
+    ),
+    Entry("filter-noise", "Kalman filter, learned covariances", "learned optimisation", False, _learned_noise, "few"),
+    Entry("filter-model", "Kalman filter, learned model", "learned optimisation", False, _learned_model, "few"),
+    Entry(
+        "kalmannet",
+        "KalmanNet",
+        "DNN-aided",
+        False,
+        lambda c, s, k: tracking.KalmanNet(c.assumed, key=k),
+        "network",
+    ),
+    Entry("recurrent", "recurrent network", "black box", False, _recurrent, "network"),
+    Entry("smoother-true", "smoother, true model", "model-based", True, lambda c, s, k: _smoother(c.truth)),
+    Entry("smoother", "smoother", "model-based", True, lambda c, s, k: _smoother(c.assumed)),
+    Entry(
+        "smoother-tuned",
+        "smoother, tuned process noise",
+        "model-based",
+        True,
+        lambda c, s, k: _smoother(c.assumed),
+        "search",
+    ),
+    Entry("smoother-model", "smoother, learned model", "learned optimisation", True, _learned_smoother, "few"),
+    Entry("rtsnet", "RTSNet", "DNN-aided", True, lambda c, s, k: tracking.RTSNet(c.assumed, key=k), "network"),
+    Entry(
+        "rtsnet-2",
+        "RTSNet, two passes",
+        "DNN-aided",
+        True,
+        lambda c, s, k: tracking.RTSNet(c.assumed, key=k, passes=2),
+        "network",
+    ),
+)
+
+BY_NAME = {entry.name: entry for entry in ENTRIES}
+"""The rules by name."""
+
+
+def entries(case: Case) -> tuple[Entry, ...]:
+    """The rules that are compared in a case, in the order of the spectrum."""
+    return tuple(entry for entry in ENTRIES if entry.name in case.rules)

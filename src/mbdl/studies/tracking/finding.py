@@ -1,0 +1,113 @@
+"""What is found on the training trajectories: one number by a search, or parameters by gradient descent."""
+
+import functools
+import shutil
+from typing import Any
+
+import equinox as eqx
+import numpy as np
+import optax
+
+import mbdl
+from mbdl import tracking
+from mbdl.studies.search import log_search
+from mbdl.studies.study import Run
+from mbdl.studies.tracking.case import Case, squared_errors, trajectories
+from mbdl.studies.tracking.catalogue import Entry
+from mbdl.training import fit, supervised
+
+
+def find(run: Run, case: Case, entry: Entry, seed: int) -> dict[str, Any]:
+    """Tunes or trains a rule, as its entry says, and saves it."""
+    rule = entry.make(case, run.settings, run.key(case.name, entry.name, seed))
+    if entry.finds == "search":
+        return _search(run, case, entry, rule)
+    if entry.learned:
+        return train(run, case, entry, seed, rule_name(case, entry, seed))
+    run.save_rule(rule_name(case, entry, seed), rule)
+    return {}
+
+
+def _search(run: Run, case: Case, entry: Entry, rule: Any) -> dict[str, Any]:
+    """Searches a factor on the process noise: the estimates depend on the ratio of the two noises alone."""
+    observations, states = (array[: run.settings.tuning_runs] for array in trajectories(run, case, "train"))
+
+    def where(r: Any) -> Any:
+        return (r.filter if entry.smooths else r).model.process_noise
+
+    def scaled(factor: float) -> Any:
+        return eqx.tree_at(where, rule, factor * where(rule))
+
+    def score(factor: float) -> float:
+        errors = squared_errors(scaled(factor), observations, states)
+        found = -10 * float(np.log10(np.mean(errors))) if np.all(np.isfinite(errors)) else -1e3
+        run.announce(f"    process noise × {factor:.3g}: {-found:.2f} dB on training trajectories")
+        return round(found, 4)
+
+    found = log_search(score, 1.0, factor=4.0, refinements=2)
+    run.save_rule(rule_name(case, entry, 0), mbdl.tuned(scaled(found.best), where))
+    return {"factor": found.best, "tried": found.tried}
+
+
+def train(run: Run, case: Case, entry: Entry, seed: int, saved: str, runs: int | None = None) -> dict[str, Any]:
+    """Trains a rule by its squared error and saves it; the best moment by the validation trajectories is kept.
+
+    Args:
+        run: the run.
+        case: the condition.
+        entry: the rule.
+        seed: which of the training seeds.
+        saved: the name of its file.
+        runs: how many of the training trajectories are used; all by default.
+
+    Returns:
+        What the training was.
+    """
+    settings = run.settings
+    rule = entry.make(case, settings, run.key(case.name, entry.name, seed))
+    network = entry.finds == "network"
+    steps = settings.network_steps if network else settings.few_steps
+    rate = settings.network_rate if network else settings.few_rate
+    optimiser = _optimiser(steps, rate, settings.weight_decay if network else 0.0)
+    observations, states = trajectories(run, case, "train")
+    data = (observations[:runs], states[:runs])
+    checkpoint = run.folder.path / "checkpoints" / saved
+    trained = fit(
+        rule,
+        supervised(data, tracking.state_error),
+        optimiser,
+        steps=steps,
+        batch_size=min(settings.batch, len(data[1])),
+        key=run.key(case.name, entry.name, seed, "order"),
+        validation=trajectories(run, case, "validation"),
+        validate_every=max(1, steps // 15),
+        checkpoint=checkpoint,
+        resume=True,
+        progress=run.progress,
+    )
+    history = trained.history
+    if history.interrupted:
+        raise KeyboardInterrupt
+    run.save_rule(saved, trained.rule)
+    shutil.rmtree(checkpoint, ignore_errors=True)
+    return {
+        "steps": steps,
+        "batch": min(settings.batch, len(data[1])),
+        "runs": len(data[1]),
+        "validation_steps": history.validation_steps.tolist(),
+        "validation_risk": [float(f"{value:.6g}") for value in history.validation],
+        "kept_step": int(history.best_step),
+        "skipped_steps": int(np.sum(history.skipped)),
+    }
+
+
+@functools.cache
+def _optimiser(steps: int, rate: float, decay: float) -> optax.GradientTransformation:
+    """Adam with a cosine schedule behind a clip; the same object for the same numbers, so that `fit` compiles once."""
+    schedule = optax.cosine_decay_schedule(rate, steps, 0.02)
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=decay))
+
+
+def rule_name(case: Case, entry: Entry, seed: int) -> str:
+    """The file of a rule: its case, its name, and for all seeds but the first the seed."""
+    return f"{case.name}-{entry.name}" + (f"-seed-{seed}" if seed else "")

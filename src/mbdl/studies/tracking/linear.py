@@ -1,0 +1,161 @@
+"""The study of a linear system: a full model at several noise levels, and two wrong ones."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from mbdl import tracking
+from mbdl.studies.study import Run, Stage, Study
+from mbdl.studies.tracking.case import Case
+from mbdl.studies.tracking.collect import collect
+from mbdl.studies.tracking.settings import QUICK, TrackingSettings, setting
+from mbdl.studies.tracking.stages import Curve, stages
+
+
+@dataclass(frozen=True)
+class LinearSettings(TrackingSettings):
+    """The conditions of the linear system."""
+
+    levels: tuple[float, ...] = setting((-10.0, 0.0, 10.0, 20.0, 30.0), "levels 1/r² of the full model, dB")
+    ratio: float = setting(0.0, "ratio q²/r² of the full model at these levels, dB")
+    wrong_ratio: float = setting(-20.0, "ratio q²/r² where the model is wrong, dB")
+    angle: float = setting(10.0, "by which the true transition or observation is rotated, degrees")
+    size: int = setting(2, "states of the system")
+    steps: int = setting(100, "observations of a trajectory")
+    turned_steps: int = setting(20, "observations of a trajectory where the transition is rotated")
+
+
+ALL = (
+    *("filter-true", "filter", "filter-tuned", "filter-noise", "filter-model", "kalmannet", "recurrent"),
+    *("smoother-true", "smoother", "smoother-tuned", "smoother-model", "rtsnet"),
+)
+"""The rules that are compared where the model is wrong."""
+
+FULL = ("filter-true", "kalmannet", "smoother-true", "rtsnet")
+"""The rules that are compared with the full model."""
+
+PUBLISHED = {
+    -10.0: {"filter-true": 8.09, "smoother-true": 6.22, "rtsnet": 6.22},
+    0.0: {"filter-true": -1.83, "smoother-true": -3.71, "rtsnet": -3.69},
+    10.0: {"filter-true": -11.88, "smoother-true": -13.78, "rtsnet": -13.73},
+    20.0: {"filter-true": -21.90, "smoother-true": -23.75, "rtsnet": -23.73},
+    30.0: {"filter-true": -31.89, "smoother-true": -33.75, "rtsnet": -33.68},
+}
+"""Errors with the full model at equal noises, dB, by level (X. Ni and others, "RTSNet", 2024)."""
+
+
+def cases(settings: LinearSettings) -> tuple[Case, ...]:
+    """The conditions: the full model at each level and at the ratio of the wrong ones, and the two rotations."""
+    found = []
+    for level in settings.levels:
+        r2 = 10 ** (-level / 10)
+        model = tracking.canonical(settings.size, r2=r2, q2=r2 * 10 ** (settings.ratio / 10))
+        found.append(
+            Case(
+                name=f"full-{level:g}",
+                title=f"full model, 1/r² = {level:g} dB",
+                truth=model,
+                assumed=model,
+                steps=settings.steps,
+                rules=FULL,
+                published=PUBLISHED.get(level, {}) if settings.size == 2 and settings.ratio == 0.0 else {},
+            )
+        )
+    noises = {"r2": 1.0, "q2": 10 ** (settings.wrong_ratio / 10)}
+    assumed = tracking.canonical(settings.size, **noises)
+    usual = settings.size == 2 and settings.wrong_ratio == -20.0 and settings.angle == 10.0
+    found.append(
+        Case(
+            name="full-slow",
+            title=f"full model, q²/r² = {settings.wrong_ratio:g} dB",
+            truth=assumed,
+            assumed=assumed,
+            steps=settings.steps,
+            rules=FULL,
+            published={"filter-true": -7.33} if usual else {},
+        )
+    )
+    found.append(
+        Case(
+            name="observation",
+            title=f"observation rotated by {settings.angle:g}°",
+            truth=tracking.canonical(settings.size, **noises, rotate_observation=settings.angle),
+            assumed=assumed,
+            steps=settings.steps,
+            rules=ALL,
+            mismatch=_observation,
+            published={"smoother-true": -11.88, "smoother": -4.83, "rtsnet": -10.80} if usual else {},
+        )
+    )
+    found.append(
+        Case(
+            name="transition",
+            title=f"transition rotated by {settings.angle:g}°",
+            truth=tracking.canonical(settings.size, **noises, rotate_transition=settings.angle),
+            assumed=assumed,
+            steps=settings.turned_steps,
+            rules=ALL,
+            mismatch=_transition,
+            published={"smoother-true": -13.91, "smoother": 22.84, "rtsnet": -2.28} if usual else {},
+        )
+    )
+    return tuple(found)
+
+
+def _observation(model: Any) -> Any:
+    return model.observation
+
+
+def _transition(model: Any) -> Any:
+    return model.transition
+
+
+def _curve(found: tuple[Case, ...]) -> Curve:
+    return Curve(found[-2], ("filter-model", "kalmannet", "recurrent"))
+
+
+def study_stages(run: Run) -> list[Stage]:
+    """The stages of the study."""
+    found = cases(run.settings)
+    return stages(run, found, _curve(found))
+
+
+def study_results(run: Run) -> dict[str, Any]:
+    """The results of the study."""
+    found = cases(run.settings)
+    return collect(
+        run,
+        "Tracking a linear system, along the spectrum",
+        statements(run.settings),
+        found,
+        components=[f"state {i + 1}" for i in range(run.settings.size)],
+        curve=_curve(found),
+    )
+
+
+def statements(settings: LinearSettings) -> list[str]:
+    """The problem, the data and the choices."""
+    return [
+        "The system: F is the identity with a first row of ones, H the identity (beyond two states the exchange matrix "
+        "with a first row of ones), Q = q²I, R = r²I, a known initial state of zero, one transition before the first "
+        "observation. The settings are those of the papers on KalmanNet and RTSNet.",
+        f"Where the model is wrong, the true F or H is multiplied by a rotation of {settings.angle:g}°, and the rules "
+        "are given the one that is not rotated. “True model” rows are given the rotated one: they are bounds, and "
+        "what a perfect identification would reach.",
+        "Learned covariances: Q and R, by the squared error through the filter. Learned model: these and the matrix "
+        "that is wrong; it is told which one that is, which KalmanNet and RTSNet are not.",
+        "KalmanNet and RTSNet begin as the steady-state Kalman filter and smoother of the model that they are given. "
+        "The recurrent network knows no model.",
+        f"All trainings and searches make the squared error of the states of {settings.train_runs} training "
+        f"trajectories small; {settings.validation_runs} validation trajectories choose the moment of a training that "
+        f"is kept, and the {settings.test_runs} test trajectories are drawn independently of both.",
+    ]
+
+
+STUDY = Study(
+    name="tracking-linear",
+    summary="tracking a linear system: Kalman filters and smoothers, learned gains, a recurrent network; wrong models",
+    settings=LinearSettings,
+    quick={**QUICK, "levels": (0.0,)},
+    stages=study_stages,
+    results=study_results,
+)

@@ -1,0 +1,203 @@
+"""The study of the Lorenz attractor: a wrong observation, a nonlinear one, and a continuous system in discrete time."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from mbdl import tracking
+from mbdl.studies.study import Run, Stage, Study
+from mbdl.studies.tracking.case import Case
+from mbdl.studies.tracking.collect import collect
+from mbdl.studies.tracking.settings import QUICK, TrackingSettings, setting
+from mbdl.studies.tracking.stages import Curve, stages
+
+
+@dataclass(frozen=True)
+class LorenzSettings(TrackingSettings):
+    """The conditions of the Lorenz attractor."""
+
+    step: float = setting(0.02, "time between observations")
+    order: int = setting(5, "order of the Taylor series of the transition")
+    level: float = setting(10.0, "level 1/r² where the model is discrete, dB")
+    ratio: float = setting(-20.0, "ratio q²/r² there, dB")
+    angle: float = setting(1.0, "by which the true observation is rotated about each axis, degrees")
+    steps: int = setting(100, "observations of a trajectory")
+    spherical_level: float = setting(30.0, "level 1/r² = 1/q² of the observation in spherical coordinates, dB")
+    spherical_steps: int = setting(20, "observations of such a trajectory")
+    decimated_steps: int = setting(300, "observations of a decimated training trajectory")
+    decimated_runs: int = setting(100, "training trajectories of the decimated system")
+    decimated_test_steps: int = setting(3000, "observations of a decimated test trajectory")
+    fine: float = setting(1e-5, "time step at which the continuous system is simulated")
+    decimated_order: int = setting(2, "order of the Taylor series that the rules are given there")
+    decimated_deviation: float = setting(0.3873, "standard deviation of the process noise that they are given there")
+
+
+WRONG = (
+    *("filter-true", "filter", "unscented", "particle", "filter-tuned", "filter-noise", "filter-model"),
+    *("kalmannet", "recurrent", "smoother-true", "smoother", "smoother-tuned", "smoother-model", "rtsnet"),
+)
+"""The rules that are compared where the observation is rotated."""
+
+DECIMATED = (
+    *("filter", "particle", "filter-tuned", "filter-noise", "kalmannet", "recurrent"),
+    *("smoother", "smoother-tuned", "rtsnet", "rtsnet-2"),
+)
+"""The rules that are compared on the decimated system."""
+
+
+def cases(settings: LorenzSettings) -> tuple[Case, ...]:
+    """The conditions: a rotated observation, a nonlinear one, and the continuous system."""
+    r2 = 10 ** (-settings.level / 10)
+    discrete = {"step": settings.step, "order": settings.order, "r2": r2, "q2": r2 * 10 ** (settings.ratio / 10)}
+    usual = (settings.level, settings.ratio, settings.angle, settings.order) == (10.0, -20.0, 1.0, 5)
+    rotated = Case(
+        name="observation",
+        title=f"observation rotated by {settings.angle:g}°",
+        truth=tracking.lorenz(**discrete, rotate_observation=settings.angle),
+        assumed=tracking.lorenz(**discrete),
+        steps=settings.steps,
+        rules=WRONG,
+        mismatch=_observation,
+        published={"smoother-true": -23.87, "smoother": -18.96, "rtsnet": -21.98} if usual else {},
+    )
+    small = 10 ** (-settings.spherical_level / 10)
+    curved = tracking.lorenz(
+        step=settings.step,
+        order=settings.order,
+        r2=small,
+        q2=small,
+        observation=tracking.Spherical(),
+        difference=tracking.WrappedDifference([2]),
+    )
+    spherical = Case(
+        name="spherical",
+        title="spherical observation, full model",
+        truth=curved,
+        assumed=curved,
+        steps=settings.spherical_steps,
+        rules=("filter-true", "unscented", "particle", "kalmannet", "smoother-true", "rtsnet"),
+        published={"filter-true": -26.42, "smoother-true": -28.21} if settings.spherical_level == 30.0 else {},
+    )
+    given = tracking.lorenz(
+        step=settings.step,
+        order=settings.decimated_order,
+        r2=1.0,
+        q2=settings.decimated_deviation**2,
+        initial_mean=MIDDLE,
+        initial_covariance=np.diag(EXTENT) ** 2,
+    )
+    decimated = Case(
+        name="decimated",
+        title="continuous system, decimated",
+        truth=given,
+        assumed=given,
+        steps=settings.decimated_test_steps,
+        rules=DECIMATED,
+        mismatch=None,
+        samples=partial(_decimated, settings=settings),
+        runs={
+            "train": settings.decimated_runs,
+            "validation": max(1, settings.decimated_runs // 10),
+            "test": max(1, settings.decimated_runs // 10),
+        },
+        published={
+            "filter": -6.316,
+            "particle": -5.333,
+            "kalmannet": -11.106,
+            "smoother": -10.075,
+            "rtsnet": -15.436,
+            "rtsnet-2": -16.803,
+        },
+    )
+    return rotated, spherical, decimated
+
+
+def _observation(model: Any) -> Any:
+    return model.observation.matrix
+
+
+MIDDLE, EXTENT = (0.0, 0.0, 24.0), (8.0, 9.0, 8.5)
+"""Roughly the mean of the attractor and the standard deviations of its components."""
+
+BURN_IN = 50
+"""Observations after which a trajectory has come to the attractor."""
+
+
+def _decimated(key: PRNGKeyArray, runs: int, split: str, settings: LorenzSettings) -> tracking.Simulated:
+    steps = settings.decimated_test_steps if split == "test" else settings.decimated_steps
+    start = {"initial_mean": MIDDLE, "initial_covariance": np.diag(EXTENT) ** 2}
+    drawn = tracking.decimated(
+        tracking.lorenz(step=settings.fine, order=5, r2=1.0, q2=0.0, **start),
+        key,
+        every=round(settings.step / settings.fine),
+        steps=steps + BURN_IN,
+        runs=runs,
+    )
+    return tracking.Simulated(drawn.observations[:, BURN_IN:], drawn.states[:, BURN_IN:])
+
+
+def _curve(found: tuple[Case, ...]) -> Curve:
+    return Curve(found[0], ("filter-model", "kalmannet", "recurrent"))
+
+
+def study_stages(run: Run) -> list[Stage]:
+    """The stages of the study."""
+    found = cases(run.settings)
+    return stages(run, found, _curve(found))
+
+
+def study_results(run: Run) -> dict[str, Any]:
+    """The results of the study."""
+    found = cases(run.settings)
+    return collect(
+        run,
+        "Tracking the Lorenz attractor, along the spectrum",
+        statements(run.settings),
+        found,
+        components=["x", "y", "z"],
+        curve=_curve(found),
+    )
+
+
+def statements(settings: LorenzSettings) -> list[str]:
+    """The problem, the data and the choices."""
+    return [
+        f"The discrete system: s⁺ = F(s) s + v, where F(s) is the matrix exponential of A(s)Δ to a Taylor order of "
+        f"{settings.order}, Δ = {settings.step:g}, from a known state of ones, one transition before the first "
+        "observation. The settings are those of the papers on KalmanNet and RTSNet.",
+        f"Rotated observation: y = Rot s + w, the rotation by {settings.angle:g}° about each axis; the rules believe "
+        f"that y = s + w. 1/r² = {settings.level:g} dB, q²/r² = {settings.ratio:g} dB. “True model” rows know the "
+        "rotation.",
+        "Spherical observation: distance and two angles, whose innovations wrap; the model is the true one.",
+        f"Continuous system: the differential equation at a step of {settings.fine:g}, without noise, every "
+        f"{round(settings.step / settings.fine)}th state observed with noise of variance 1. The rules are given the "
+        f"discrete model of order {settings.decimated_order} with process noise of standard deviation "
+        f"{settings.decimated_deviation:g}. Training: {settings.decimated_runs} trajectories of "
+        f"{settings.decimated_steps} observations; test: trajectories of {settings.decimated_test_steps}. Each begins "
+        "at a point of its own on the attractor, which the rules do not know. In the published experiment training "
+        "and test are pieces of one trajectory with a known first state; here they are independent.",
+        "The extended filters use the Jacobian of the transition, not F(s) in its place.",
+        "Learned covariances: Q and R, by the squared error through the filter. Learned model: these and the matrix of "
+        "the observation, which is what is wrong; KalmanNet and RTSNet are not told what that is.",
+    ]
+
+
+STUDY = Study(
+    name="tracking-lorenz",
+    summary="tracking the Lorenz attractor: extended, unscented and particle filters, smoothers, learned gains, a "
+    "recurrent network",
+    settings=LorenzSettings,
+    quick={
+        **QUICK,
+        "steps": 50,
+        "decimated_steps": 50,
+        "decimated_runs": 20,
+        "decimated_test_steps": 200,
+        "fine": 1e-3,
+    },
+    stages=study_stages,
+    results=study_results,
+)

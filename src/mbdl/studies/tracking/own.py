@@ -1,0 +1,225 @@
+"""The study of a user's own recordings: filters along the spectrum, fitted to them and compared on what is held out."""
+
+import shutil
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import mbdl
+from mbdl import tracking
+from mbdl.studies import results as form
+from mbdl.studies.study import Run, Stage, Study
+from mbdl.studies.tracking.case import decibels
+from mbdl.studies.tracking.catalogue import kalman
+from mbdl.studies.tracking.own_settings import OwnSettings, model_of, splits
+from mbdl.studies.tracking.recordings import Recordings
+from mbdl.training import fit, supervised, unsupervised
+
+RULES: dict[str, tuple[str, form.Strategy]] = {
+    "filter": ("Kalman filter, given covariances", "model-based"),
+    "filter-noise": ("Kalman filter, learned covariances", "learned optimisation"),
+    "kalmannet": ("KalmanNet", "DNN-aided"),
+}
+"""Titles and places on the spectrum."""
+
+
+def make_rule(settings: OwnSettings, name: str, key: Any) -> Any:
+    """A rule before its training."""
+    model = model_of(settings)
+    if name == "kalmannet":
+        irregular = splits(settings)["train"].duration is not None
+        # A filter with irregular samples does not settle.
+        return tracking.KalmanNet(model, key=key, nominal=tracking.KalmanGain() if irregular else None)
+    rule = kalman(model)
+    return rule if name == "filter" else _learned_noise(rule)
+
+
+def _learned_noise(rule: Any) -> Any:
+    """The rule with what can be learned of its covariances: a matrix, a factor, or a spectral density."""
+    for name in ("process_noise", "observation_noise"):
+        noise = getattr(rule.model, name)
+        if isinstance(noise, tracking.Factor):
+            rule = mbdl.learn(rule, lambda r, name=name: getattr(r.model, name).factor)
+        elif isinstance(noise, tracking.KinematicNoise):
+            rule = mbdl.learn(rule, lambda r, name=name: getattr(r.model, name).density, constraint=mbdl.positive)
+        elif not callable(noise):
+            rule = mbdl.learn(rule, lambda r, name=name: getattr(r.model, name), constraint=mbdl.positive_definite)
+    return rule
+
+
+def inputs_of(recordings: Recordings) -> tracking.Inputs:
+    """The recordings as inputs of a filter, with a leading axis of sequences."""
+    return tracking.Inputs(recordings.observations, recordings.control, recordings.present, recordings.duration)
+
+
+def known_state_error(estimates: tracking.Estimates, states: Any) -> Any:
+    """The squared error of the states that are known, in their mean."""
+    known = jnp.isfinite(states)
+    error = jnp.where(known, estimates.mean - jnp.where(known, states, 0.0), 0.0)
+    return jnp.sum(error**2) / jnp.maximum(jnp.sum(known), 1)
+
+
+def find(run: Run, name: str) -> dict[str, Any]:
+    """Trains a rule: by the error of the states where they are known, else by what it predicts of the observations."""
+    settings: OwnSettings = run.settings
+    rule = make_rule(settings, name, run.key(name))
+    if name == "filter":
+        run.save_rule(name, rule)
+        return {}
+    network = name == "kalmannet"
+    steps = settings.network_steps if network else settings.few_steps
+    rate = settings.network_rate if network else settings.few_rate
+    parts = splits(settings)
+    train, validation = ((inputs_of(part), part.states) for part in (parts["train"], parts["validation"]))
+    if train[1] is not None:
+        risk, held = supervised(train, known_state_error), validation
+    else:
+        risk, held = (
+            unsupervised(train[0], tracking.prediction_error if network else tracking.likelihood),
+            validation[0],
+        )
+    checkpoint = run.folder.path / "checkpoints" / name
+    trained = fit(
+        rule,
+        risk,
+        optax.adam(optax.cosine_decay_schedule(rate, steps, 0.02)),
+        steps=steps,
+        batch_size=min(settings.batch, parts["train"].runs),
+        key=run.key(name, "order"),
+        validation=held,
+        validate_every=max(1, steps // 15),
+        clip=1.0,
+        checkpoint=checkpoint,
+        resume=True,
+        progress=run.progress,
+    )
+    if trained.history.interrupted:
+        raise KeyboardInterrupt
+    run.save_rule(name, trained.rule)
+    shutil.rmtree(checkpoint, ignore_errors=True)
+    return {
+        "steps": steps,
+        "objective": "squared error of the states" if train[1] is not None else "observations",
+        "validation_risk": [float(f"{value:.6g}") for value in trained.history.validation],
+        "kept_step": int(trained.history.best_step),
+    }
+
+
+def score(run: Run, name: str) -> dict[str, Any]:
+    """What a rule makes of the test sequences: errors by sequence, and whether its innovations are consistent."""
+    rule: Any = run.load_rule(name)
+    test = splits(run.settings)["test"]
+
+    @jax.jit
+    def measured(inputs: Any, states: Any) -> dict[str, Any]:
+        def one(x: Any, s: Any) -> dict[str, Any]:
+            estimates = rule(x)
+            found = {"prediction": tracking.prediction_error(estimates, x)}
+            if s is not None:
+                found["state"] = known_state_error(estimates, s)
+            if estimates.log_likelihood is not None:
+                found["likelihood"] = tracking.likelihood(estimates, x)
+                found["consistency"] = jnp.sum(estimates.normalised_innovation_squared) / jnp.maximum(
+                    jnp.sum(x.present), 1
+                )
+            return found
+
+        return jax.vmap(one, in_axes=(0, None if states is None else 0))(inputs, states)
+
+    found = measured(inputs_of(test), test.states)
+    place = mbdl.spectrum(rule)
+    values = {key: [float(f"{value:.6g}") for value in np.asarray(column)] for key, column in found.items()}
+    return {**values, "learned": place.learned + place.frozen}
+
+
+def keep_trajectory(run: Run) -> dict[str, Any]:
+    """The first test sequence and what each rule makes of its observations."""
+    test = splits(run.settings)["test"]
+    x = jax.tree.map(lambda leaf: leaf[0], inputs_of(test))
+    arrays = {"observed": np.where(test.present[0], test.observations[0], np.nan)}
+    model = model_of(run.settings)
+    for name in RULES:
+        rule: Any = run.load_rule(name)
+        means = rule(x).mean
+        moments = [
+            tracking.Moment(jnp.asarray(t), *(None if v is None else v[t] for v in (x.control, x.duration)))
+            for t in range(len(means))
+        ]
+        seen = [model.observe(mean, moment) for mean, moment in zip(means, moments, strict=True)]
+        arrays[name] = np.asarray(jnp.stack(seen))
+    return {"file": str(run.save_arrays("trajectory-test", **arrays)), "components": int(test.observations.shape[2])}
+
+
+def study_stages(run: Run) -> list[Stage]:
+    """The stages of the study."""
+    listed = []
+    for name, (title, _) in RULES.items():
+        listed.append(Stage(f"find-{name}", title, partial(find, name=name), 1 if name == "filter" else 30))
+        listed.append(Stage(f"score-{name}", f"{title}, scoring", partial(score, name=name), 2))
+    return [*listed, Stage("trajectory", "a test sequence", keep_trajectory, 2)]
+
+
+def study_results(run: Run) -> dict[str, Any]:
+    """The results of the study."""
+    parts = splits(run.settings)
+    supervised_by = "the squared error of the states" if parts["train"].states is not None else "the observations alone"
+    columns = [
+        form.column("state", "squared error of the states", unit="dB", best="min"),
+        form.column("prediction", "squared error of predicted observations", unit="dB", best="min"),
+        form.column("likelihood", "negative log-likelihood", unit="nats"),
+        form.column("consistency", "normalised innovation squared a component"),
+        form.column("learned", "learned numbers", digits=0),
+    ]
+    if parts["train"].states is None:
+        columns = columns[1:]
+    rows = []
+    for name, (title, strategy) in RULES.items():
+        found = run[f"score-{name}"]
+        cells: dict[str, Any] = {"learned": found["learned"]}
+        for key in ("state", "prediction"):
+            if key in found:
+                cells[key] = decibels(np.asarray(found[key]))
+        for key in ("likelihood", "consistency"):
+            if key in found:
+                cells[key] = float(np.mean(found[key]))
+        rows.append({"name": name, "title": title, "strategy": strategy, "cells": cells})
+    test = parts["test"]
+    caption = (
+        f"Means over {test.runs} test sequences of {test.observations.shape[1]} observations, in dB ± the standard "
+        "error over sequences. A consistent filter has a normalised innovation squared of one a component."
+    )
+    trajectory = run["trajectory"]
+    lines: list[dict[str, Any]] = [{"name": "observed", "title": "observed", "points": True}]
+    lines += [{"name": name, "title": title, "strategy": strategy} for name, (title, strategy) in RULES.items()]
+    components = [f"observation {i + 1}" for i in range(trajectory["components"])]
+    return {
+        "title": "Your recordings, tracked along the spectrum",
+        "evidence": not run.quick,
+        "statements": [
+            f"Recordings: {run.settings.data}; {parts['train'].runs} sequences for training, "
+            f"{parts['validation'].runs} for validation and {test.runs} for the test, in the order of the file. "
+            "Pieces of one sequence are not independent: errors on them may be too low.",
+            f"Model: {run.settings.model}. Trained by {supervised_by}.",
+        ],
+        "findings": [],
+        "tables": [form.table("rules", "Filters, fitted to your recordings", columns, rows, caption=caption)],
+        "curves": [],
+        "spectrum": None,
+        "pictures": [],
+        "trajectories": [form.trajectory("test", "The first test sequence", trajectory["file"], components, lines)],
+        "raw": {name: {"found": run[f"find-{name}"], "scores": run[f"score-{name}"]} for name in RULES},
+    }
+
+
+STUDY = Study(
+    name="tracking-own",
+    summary="your own recordings (--data FILE): Kalman filter, learned covariances and KalmanNet, fitted and compared",
+    settings=OwnSettings,
+    quick={"few_steps": 20, "network_steps": 30},
+    stages=study_stages,
+    results=study_results,
+)
