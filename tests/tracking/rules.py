@@ -160,10 +160,6 @@ def rts_extended():
     return tracking.RTSSmoother(nonlinear()), observations()
 
 
-def rts_unscented():
-    return tracking.RTSSmoother(tracking.UnscentedKalmanFilter(nonlinear())), observations()
-
-
 def parallel_rts():
     return tracking.ParallelRTSSmoother(linear()), observations()
 
@@ -188,7 +184,6 @@ RULES = {
     "ParallelKalmanFilter": parallel_kalman,
     "RTSSmoother": rts,
     "extended RTSSmoother": rts_extended,
-    "unscented RTSSmoother": rts_unscented,
     "ParallelRTSSmoother": parallel_rts,
 }
 
