@@ -28,7 +28,18 @@ from .core import (
     unconstrained,
     unfold,
 )
-from .training import compare, deep_supervision, fit, losses, metrics, supervised, unsupervised
+from .training import (
+    compare,
+    curriculum,
+    deep_supervision,
+    fit,
+    losses,
+    metrics,
+    online,
+    supervised,
+    truncated,
+    unsupervised,
+)
 
 __all__ = [
     "ConvergenceError",
@@ -42,6 +53,7 @@ __all__ = [
     "augment",
     "compare",
     "core",
+    "curriculum",
     "deep_supervision",
     "fit",
     "freeze",
@@ -52,6 +64,7 @@ __all__ = [
     "losses",
     "metrics",
     "networks",
+    "online",
     "positive",
     "positive_definite",
     "register",
@@ -64,6 +77,7 @@ __all__ = [
     "thaw",
     "training",
     "tracking",
+    "truncated",
     "tuned",
     "unconstrained",
     "unfold",

@@ -10,7 +10,8 @@ from typing import Any
 class Interrupt:
     """A context in which the first Ctrl-C is noted and any further one is handled as it was outside.
 
-    Outside the main thread, and where something else than Python handles Ctrl-C, nothing is changed.
+    A context around this one notes it too, so that what runs many fits stops after the one that Ctrl-C met. Outside
+    the main thread, and where something else than Python handles Ctrl-C, nothing is changed.
     """
 
     def __init__(self) -> None:
@@ -33,4 +34,10 @@ class Interrupt:
             self._previous(number, frame)
         elif sys.stderr is not None and sys.stderr.isatty():
             sys.stderr.write("\nfit stops after the current steps; Ctrl-C again stops it at once.\n")
+        self._note()
+
+    def _note(self) -> None:
         self.requested = True
+        outer = getattr(self._previous, "__self__", None)
+        if isinstance(outer, Interrupt):
+            outer._note()

@@ -47,7 +47,7 @@ class Supervised(AbstractExampleRisk):
     loss: Callable[[Any, Any], Array]
 
     def values(self, rule: Any, batch: Any, key: PRNGKeyArray | None) -> Float[Array, " batch"]:
-        xs, targets = _pair(batch)
+        xs, targets = pair(batch)
         return jax.vmap(lambda x, target: self.loss(rule(x), target))(xs, targets)
 
 
@@ -69,7 +69,7 @@ class DeepSupervision(AbstractExampleRisk):
     weights: Any
 
     def values(self, rule: Any, batch: Any, key: PRNGKeyArray | None) -> Float[Array, " batch"]:
-        xs, targets = _pair(batch)
+        xs, targets = pair(batch)
 
         def value(x: Any, target: Any) -> Array:
             iterates = rule(x, trace=True)
@@ -100,8 +100,8 @@ def supervised(data: Any, loss: Callable[[Any, Any], Array]) -> Supervised:
     >>> float(risk(lambda x: 2 * x))
     4.0
     """
-    _check_function(loss, "supervised", "loss(decision, target)")
-    _check_pairs(data, "supervised")
+    checked_function(loss, "supervised", "loss(decision, target)")
+    checked_pairs(data, "supervised")
     return Supervised(data, loss)
 
 
@@ -128,7 +128,7 @@ def unsupervised(data: Any, objective: Callable[[Any, Any], Array]) -> Unsupervi
     >>> float(risk(lambda x: 2 * x))
     2.0
     """
-    _check_function(objective, "unsupervised", "objective(decision, x)")
+    checked_function(objective, "unsupervised", "objective(decision, x)")
     if holds_arrays(data):
         leading_axis(data)
     return Unsupervised(data, objective)
@@ -156,8 +156,8 @@ def deep_supervision(data: Any, loss: Callable[[Any, Any], Array], weights: Any)
     Source: logarithmic weights are those of N. Samuel, T. Diskin and A. Wiesel, "Learning to detect", IEEE Transactions
     on Signal Processing 67(10), 2019.
     """
-    _check_function(loss, "deep_supervision", "loss(decision, target)")
-    _check_pairs(data, "deep_supervision")
+    checked_function(loss, "deep_supervision", "loss(decision, target)")
+    checked_pairs(data, "deep_supervision")
     if not callable(weights):
         weights = jnp.asarray(_checked_weights(np.asarray(weights)))
     return DeepSupervision(data, loss, weights)
@@ -186,7 +186,12 @@ def _checked_weights(weights: np.ndarray) -> np.ndarray:
     return weights
 
 
-def _pair(batch: Any) -> tuple[Any, Any]:
+def pair(batch: Any) -> tuple[Any, Any]:
+    """A batch of contexts and targets.
+
+    Raises:
+        ValueError: for what is no pair.
+    """
     if not isinstance(batch, tuple | list) or len(batch) != 2:
         raise ValueError(
             f"a batch of this risk is a pair (xs, targets), but got {type(batch).__name__}. Give arrays as a tuple; a "
@@ -195,13 +200,15 @@ def _pair(batch: Any) -> tuple[Any, Any]:
     return batch[0], batch[1]
 
 
-def _check_pairs(data: Any, name: str) -> None:
+def checked_pairs(data: Any, name: str) -> None:
+    """Raise for arrays that are no pair of contexts and targets with one leading axis."""
     if holds_arrays(data):
         if not isinstance(data, tuple) or len(data) != 2:
             raise ValueError(f"{name} wants data = (xs, targets), but got {type(data).__name__}.")
         leading_axis(data)
 
 
-def _check_function(function: Any, name: str, form: str) -> None:
+def checked_function(function: Any, name: str, form: str) -> None:
+    """Raise for what cannot be called."""
     if not callable(function):
         raise TypeError(f"{name} wants a function {form} -> scalar, but got {function!r}.")

@@ -88,10 +88,10 @@ def _read_npz(path: Path) -> Recordings:
     if "observations" not in arrays or unknown:
         what = "has no array 'observations'" if "observations" not in arrays else f"has unknown arrays {unknown}"
         raise ValueError(f"{path} {what}. {COLUMNS}")
-    axes = {"duration": 2}
+    axes, dimensions = {"duration": 2}, arrays["observations"].ndim
     for name, value in arrays.items():
         wanted = axes.get(name, 3)
-        if name == "present" and value.ndim == arrays["observations"].ndim - 1:
+        if name == "present" and value.ndim == dimensions - 1:
             value = value[..., None]
         if value.ndim == wanted - 1:
             value = value[None]
