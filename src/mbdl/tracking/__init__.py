@@ -36,10 +36,19 @@ from .parallel_rts import ParallelRTSSmoother
 from .particle import ParticleFilter
 from .pinhole import Pinhole
 from .recurrent_gain import RecurrentGain, RecurrentMemory
+from .recurrent_smoother_gain import (
+    BackwardHidden,
+    BackwardNetwork,
+    FixedSmootherGain,
+    RecurrentSmootherGain,
+    SteadyStateSmootherGain,
+)
+from .recurrent_tracker import BidirectionalTracker, RecurrentTracker, Tracked
 from .resampling import multinomial_resampling, residual_resampling, stratified_resampling, systematic_resampling
 from .riccati_equation import riccati
 from .rotation import axes_rotation, plane_rotation
 from .rts import RTSSmoother
+from .rtsnet import RTSNet
 from .simulate import Simulated, simulate
 from .smoother import AbstractSmoother, Smoothed
 from .smoother_gain import AbstractSmootherGain, RTSGain, SmootherFeatures
@@ -49,6 +58,7 @@ from .split_kalmannet import SplitKalmanNet
 from .square_root_gain import SquareRootGain
 from .steady_state import SteadyState, SteadyStateGain
 from .taylor import taylor_transition
+from .two_pass import StateObserved, TwoPassSmoother
 from .unscented import UnscentedKalmanFilter
 from .van_der_pol import VanDerPol, van_der_pol
 from .wrapped_difference import WrappedDifference
@@ -62,7 +72,10 @@ __all__ = [
     "AbstractReadout",
     "AbstractSmoother",
     "AbstractSmootherGain",
+    "BackwardHidden",
+    "BackwardNetwork",
     "BearingRange",
+    "BidirectionalTracker",
     "CalibratedCovariance",
     "CascadeHidden",
     "CascadeNetwork",
@@ -77,6 +90,7 @@ __all__ = [
     "Features",
     "FilterMemory",
     "FixedGain",
+    "FixedSmootherGain",
     "GainCovariance",
     "InformationGain",
     "InputFeatures",
@@ -97,9 +111,12 @@ __all__ = [
     "ParticleFilter",
     "Pinhole",
     "RTSGain",
+    "RTSNet",
     "RTSSmoother",
     "RecurrentGain",
     "RecurrentMemory",
+    "RecurrentSmootherGain",
+    "RecurrentTracker",
     "Saturation",
     "Simulated",
     "SingleUnitNetwork",
@@ -109,9 +126,13 @@ __all__ = [
     "SplitGain",
     "SplitKalmanNet",
     "SquareRootGain",
+    "StateObserved",
     "SteadyState",
     "SteadyStateGain",
+    "SteadyStateSmootherGain",
     "TimeVarying",
+    "Tracked",
+    "TwoPassSmoother",
     "Uncertainty",
     "UnitNorm",
     "UnscentedKalmanFilter",
