@@ -37,13 +37,22 @@ class LorenzSettings(TrackingSettings):
 
 WRONG = (
     *("filter-true", "filter", "unscented", "particle", "filter-tuned", "filter-noise", "filter-model"),
-    *("kalmannet", "recurrent", "smoother-true", "smoother", "smoother-tuned", "smoother-model", "rtsnet"),
+    *(
+        "kalmannet",
+        "recurrent",
+        "smoother-true",
+        "smoother",
+        "smoother-tuned",
+        "smoother-model",
+        "rtsnet",
+        "bidirectional",
+    ),
 )
 """The rules that are compared where the observation is rotated."""
 
 DECIMATED = (
     *("filter", "particle", "filter-tuned", "filter-noise", "kalmannet", "recurrent"),
-    *("smoother", "smoother-tuned", "rtsnet", "rtsnet-2"),
+    *("smoother", "smoother-tuned", "rtsnet", "rtsnet-2", "bidirectional"),
 )
 """The rules that are compared on the decimated system."""
 
