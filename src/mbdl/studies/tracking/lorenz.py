@@ -19,6 +19,7 @@ from mbdl.studies.tracking.stages import Curve, stages
 class LorenzSettings(TrackingSettings):
     """The conditions of the Lorenz attractor."""
 
+    network_steps: int = setting(500, "training steps of networks")
     step: float = setting(0.02, "time between observations")
     order: int = setting(5, "order of the Taylor series of the transition")
     level: float = setting(10.0, "level 1/r² where the model is discrete, dB")
@@ -27,7 +28,7 @@ class LorenzSettings(TrackingSettings):
     steps: int = setting(100, "observations of a trajectory")
     spherical_level: float = setting(30.0, "level 1/r² = 1/q² of the observation in spherical coordinates, dB")
     spherical_steps: int = setting(20, "observations of such a trajectory")
-    decimated_steps: int = setting(300, "observations of a decimated training trajectory")
+    decimated_steps: int = setting(200, "observations of a decimated training trajectory")
     decimated_runs: int = setting(100, "training trajectories of the decimated system")
     decimated_test_steps: int = setting(3000, "observations of a decimated test trajectory")
     fine: float = setting(1e-5, "time step at which the continuous system is simulated")
