@@ -82,7 +82,8 @@ class LinearGaussian(AbstractModel):
             raise ValueError("LinearGaussian: the model has a control matrix, and the inputs have no control")
         if self.control is None:
             raise ValueError(
-                "LinearGaussian: the inputs have a control, and the model no control matrix; give it one (control=B)"
+                "LinearGaussian: the inputs have a control, and the model has no control matrix; give it one "
+                "(control=B)"
             )
         shape = self.state_size, moment.control.shape[0]
         return moved + _fitting(at(self.control, moment), shape, "control") @ moment.control
