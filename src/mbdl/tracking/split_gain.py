@@ -33,9 +33,9 @@ class SplitMemory(NamedTuple):
 class SplitGain(AbstractGain):
     r"""A gain in its two covariances, $K_t = G_1 H_t^\top G_2$, each corrected by a network of its own,
     $$G_1 = P^- + D_{P^-} \Delta_1(F_3, F_4) D_{P^-}, \qquad G_2 = S^{-1} + D_S^{-1} \Delta_2(F_1, F_2) D_S^{-1},$$
-    where $P^-$ goes with a nominal gain, $S = H_t P^- H_t^\top + R_t$, $D_\Sigma = \mathrm{diag}(\Sigma)^{1/2}$, and both
-    corrections are zero before training. So what is wrong with the model of the states is corrected apart from what is wrong with that of
-    the observations, and $H_t$, which is known, enters as it is.
+    where $P^-$ goes with a nominal gain, $S = H_t P^- H_t^\top + R_t$, $D_\Sigma = \mathrm{diag}(\Sigma)^{1/2}$, and
+    both corrections are zero before training. So what is wrong with the model of the states is corrected apart from
+    what is wrong with that of the observations, and $H_t$, which is known, enters as it is.
 
     Args:
         of_state: the network of $\Delta_1$.
