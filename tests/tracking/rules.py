@@ -160,10 +160,6 @@ def rts_extended():
     return tracking.RTSSmoother(nonlinear()), observations()
 
 
-def rts_unscented():
-    return tracking.RTSSmoother(tracking.UnscentedKalmanFilter(nonlinear())), observations()
-
-
 def parallel_rts():
     return tracking.ParallelRTSSmoother(linear()), observations()
 
@@ -216,6 +212,24 @@ def bidirectional_tracker():
     return tracking.BidirectionalTracker(3, 2, hidden_size=4, dtype=_dtype(), key=jax.random.key(26)), observations()
 
 
+def message_smoother():
+    return tracking.MessageSmoother(linear(), iterations=4), observations()
+
+
+def message_smoother_with_control_and_gaps():
+    return tracking.MessageSmoother(linear(control=_normal(11, 2, 2), starts="at"), iterations=4), inputs()
+
+
+def message_smoother_nonlinear():
+    return tracking.MessageSmoother(nonlinear(), step_size=0.05, iterations=4), observations()
+
+
+def neural_augmented_smoother():
+    model = nonlinear()
+    smoother = tracking.NeuralAugmentedSmoother(model, features=3, step_size=0.05, iterations=4, key=jax.random.key(15))
+    return smoother, tracking.Inputs(observations(), present=inputs().present)
+
+
 RULES = {
     "KalmanFilter": kalman,
     "KalmanFilter with control and gaps": kalman_with_control_and_gaps,
@@ -242,8 +256,11 @@ RULES = {
     "ParallelKalmanFilter": parallel_kalman,
     "RTSSmoother": rts,
     "extended RTSSmoother": rts_extended,
-    "unscented RTSSmoother": rts_unscented,
     "ParallelRTSSmoother": parallel_rts,
+    "MessageSmoother": message_smoother,
+    "MessageSmoother with control and gaps": message_smoother_with_control_and_gaps,
+    "MessageSmoother of a nonlinear model": message_smoother_nonlinear,
+    "NeuralAugmentedSmoother": neural_augmented_smoother,
 }
 
 # Rules that hold draws from what they compute: differentiating them raises.

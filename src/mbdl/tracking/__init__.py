@@ -1,5 +1,6 @@
 """State estimation under a partly known model: filters, smoothers, and what can be learned in them."""
 
+from .augmented_smoother import NeuralAugmentedSmoother
 from .bearing_range import BearingRange
 from .calibrated_covariance import CalibratedCovariance
 from .canonical import canonical, random_canonical
@@ -16,6 +17,7 @@ from .filter import AbstractFilter
 from .fixed_gain import FixedGain
 from .gain import AbstractGain, Features, Uncertainty
 from .gain_network import AbstractGainNetwork, SingleUnitNetwork
+from .graph_refinement import GraphRefinement
 from .information_gain import InformationGain
 from .input_features import Differences, InputFeatures
 from .inputs import Inputs, Moment, nan_means_missing
@@ -27,6 +29,8 @@ from .linear import LinearGaussian
 from .linear_observation import LinearObservation
 from .linearised import FilterMemory
 from .lorenz import Lorenz, lorenz
+from .message_smoother import MessageSmoother, MessageSmootherState
+from .messages import Messages
 from .model import AbstractModel, TimeVarying
 from .nonlinear import NonlinearGaussian
 from .normalisation import AbstractNormalisation, Saturation, UnitNorm
@@ -44,6 +48,7 @@ from .recurrent_smoother_gain import (
     SteadyStateSmootherGain,
 )
 from .recurrent_tracker import BidirectionalTracker, RecurrentTracker, Tracked
+from .refinement import AbstractRefinement, NoRefinement
 from .resampling import multinomial_resampling, residual_resampling, stratified_resampling, systematic_resampling
 from .riccati_equation import riccati
 from .rotation import axes_rotation, plane_rotation
@@ -70,6 +75,7 @@ __all__ = [
     "AbstractModel",
     "AbstractNormalisation",
     "AbstractReadout",
+    "AbstractRefinement",
     "AbstractSmoother",
     "AbstractSmootherGain",
     "BackwardHidden",
@@ -92,6 +98,7 @@ __all__ = [
     "FixedGain",
     "FixedSmootherGain",
     "GainCovariance",
+    "GraphRefinement",
     "InformationGain",
     "InputFeatures",
     "Inputs",
@@ -103,8 +110,13 @@ __all__ = [
     "LinearGaussian",
     "LinearObservation",
     "Lorenz",
+    "MessageSmoother",
+    "MessageSmootherState",
+    "Messages",
     "ModelCovariance",
     "Moment",
+    "NeuralAugmentedSmoother",
+    "NoRefinement",
     "NonlinearGaussian",
     "ParallelKalmanFilter",
     "ParallelRTSSmoother",
