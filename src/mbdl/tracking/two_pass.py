@@ -24,6 +24,9 @@ class StateObserved(AbstractModel):
 
     model: AbstractModel
 
+    def __init__(self, model: AbstractModel):
+        self.model = model
+
     @property
     def initial_mean(self) -> Float[Array, " state"]:
         return self.model.initial_mean
@@ -78,6 +81,9 @@ class TwoPassSmoother(AbstractSmoother):
     first: AbstractSmoother
     forward: AbstractGain
     backward: AbstractSmootherGain
+
+    def __init__(self, first: AbstractSmoother, forward: AbstractGain, backward: AbstractSmootherGain):
+        self.first, self.forward, self.backward = first, forward, backward
 
     @property
     def filter(self) -> AbstractFilter:
