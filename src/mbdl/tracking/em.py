@@ -130,10 +130,13 @@ def _iterated(
     def step(parameters: Parameters, _: None) -> tuple[Parameters, Array]:
         current = _with(model, parameters)
         smoothed = jax.vmap(RTSSmoother(current).decide)(inputs)
-        return maximised(current, inputs, smoothed, names), jnp.sum(smoothed.filtered.log_likelihood)
+        return maximised(current, inputs, smoothed, names), _total(smoothed.filtered)
 
     first: Parameters = {name: dense(getattr(model, name)) for name in names}
     learned, log_likelihoods = loop(step, first, length=steps)
     last = jax.vmap(KalmanFilter(_with(model, learned)).decide)(inputs)
-    total: Any = last.log_likelihood  # there, since the Kalman gain knows it
-    return learned, jnp.append(log_likelihoods, jnp.sum(total))
+    return learned, jnp.append(log_likelihoods, _total(last))
+
+
+def _total(estimates: Any) -> Array:
+    return jnp.sum(estimates.log_likelihood)
