@@ -61,7 +61,7 @@ DECIMATED = (
 def cases(settings: LorenzSettings) -> tuple[Case, ...]:
     """The conditions: a rotated observation, a nonlinear one, and the continuous system."""
     r2 = 10 ** (-settings.level / 10)
-    discrete = {"step": settings.step, "order": settings.order, "r2": r2, "q2": r2 * 10 ** (settings.ratio / 10)}
+    discrete: dict[str, Any] = {"step": settings.step, "order": settings.order, "r2": r2, "q2": r2 * 10 ** (settings.ratio / 10)}
     usual = (settings.level, settings.ratio, settings.angle, settings.order) == (10.0, -20.0, 1.0, 5)
     rotated = Case(
         name="observation",
@@ -138,7 +138,7 @@ BURN_IN = 50
 
 def _decimated(key: PRNGKeyArray, runs: int, split: str, settings: LorenzSettings) -> tracking.Simulated:
     steps = settings.decimated_test_steps if split == "test" else settings.decimated_steps
-    start = {"initial_mean": MIDDLE, "initial_covariance": np.diag(EXTENT) ** 2}
+    start: dict[str, Any] = {"initial_mean": MIDDLE, "initial_covariance": np.diag(EXTENT) ** 2}
     drawn = tracking.decimated(
         tracking.lorenz(step=settings.fine, order=5, r2=1.0, q2=0.0, **start),
         key,
