@@ -61,7 +61,12 @@ DECIMATED = (
 def cases(settings: LorenzSettings) -> tuple[Case, ...]:
     """The conditions: a rotated observation, a nonlinear one, and the continuous system."""
     r2 = 10 ** (-settings.level / 10)
-    discrete: dict[str, Any] = {"step": settings.step, "order": settings.order, "r2": r2, "q2": r2 * 10 ** (settings.ratio / 10)}
+    discrete: dict[str, Any] = {
+        "step": settings.step,
+        "order": settings.order,
+        "r2": r2,
+        "q2": r2 * 10 ** (settings.ratio / 10),
+    }
     usual = (settings.level, settings.ratio, settings.angle, settings.order) == (10.0, -20.0, 1.0, 5)
     rotated = Case(
         name="observation",
