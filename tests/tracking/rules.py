@@ -100,6 +100,31 @@ def extended_iterated():
     return tracking.ExtendedKalmanFilter(nonlinear(), iterations=3), observations()
 
 
+def speaking(network, size=0.1):
+    """The network with every array moved, so that what it says is not zero."""
+    leaves, structure = jax.tree.flatten(network)
+    return structure.unflatten([leaf + size * _normal(50 + i, *leaf.shape) for i, leaf in enumerate(leaves)])
+
+
+def kalmannet():
+    network = tracking.CascadeNetwork(2, 3, expansion=1, breadth=2, dtype=_dtype(), key=jax.random.key(14))
+    return tracking.KalmanFilter(linear(), tracking.RecurrentGain(speaking(network))), observations()
+
+
+def kalmannet_single_unit():
+    rule = tracking.KalmanNet(nonlinear(), key=jax.random.key(15), architecture=1, nominal=tracking.KalmanGain())
+    return rule, observations()
+
+
+def kalmannet_robust():
+    network = tracking.CascadeNetwork(2, 3, expansion=1, breadth=2, dtype=_dtype(), key=jax.random.key(16))
+    features = tracking.InputFeatures(tracking.Saturation(2.0))
+    gain = tracking.RecurrentGain(
+        speaking(network), nominal=tracking.FixedGain(0.1 * _normal(17, 2, 3)), features=features
+    )
+    return tracking.KalmanFilter(linear(control=_normal(11, 2, 2)), gain), inputs()
+
+
 def unscented():
     return tracking.UnscentedKalmanFilter(nonlinear(), alpha=0.9, beta=0.7, kappa=0.5), observations()
 
@@ -120,6 +145,71 @@ def particle_without_resampling():
     changes = {"control": _normal(11, 2, 2), "starts": "at"}
     rule = tracking.ParticleFilter(linear(**changes), particles=20, key=jax.random.key(14), resampling=None)
     return rule, inputs()
+
+
+def parallel_kalman():
+    model = linear(control=_normal(11, 2, 2), transition=tracking.TimeVarying(0.5 * _normal(12, 6, 2, 2)))
+    return tracking.ParallelKalmanFilter(model), inputs()
+
+
+def rts():
+    return tracking.RTSSmoother(linear(control=_normal(11, 2, 2), starts="at")), inputs()
+
+
+def rts_extended():
+    return tracking.RTSSmoother(nonlinear()), observations()
+
+
+def parallel_rts():
+    return tracking.ParallelRTSSmoother(linear()), observations()
+
+
+def split_kalmannet():
+    networks = [
+        tracking.SingleUnitNetwork(2, 3, sees=sees, hidden_size=3, outputs=size, dtype=_dtype(), key=jax.random.key(18))
+        for sees, size in ((("evolution", "update"), 4), (("observation", "innovation"), 9))
+    ]
+    return tracking.KalmanFilter(linear(), tracking.SplitGain(*map(speaking, networks))), observations()
+
+
+def kalmannet_with_covariance():
+    network = tracking.CascadeNetwork(2, 3, expansion=1, breadth=2, dtype=_dtype(), key=jax.random.key(19))
+    readout = tracking.CalibratedCovariance(2, 3, hidden_size=3, dtype=_dtype(), key=jax.random.key(20))
+    gain = tracking.WithCovariance(tracking.RecurrentGain(speaking(network)), readout)
+    return tracking.KalmanFilter(linear(control=_normal(11, 2, 2)), gain), inputs()
+
+
+def rtsnet():
+    network = tracking.BackwardNetwork(2, expansion=1, breadth=2, dtype=_dtype(), key=jax.random.key(21))
+    return tracking.RTSSmoother(
+        extended_steady_state()[0], tracking.RecurrentSmootherGain(speaking(network))
+    ), observations()
+
+
+def rtsnet_two_passes():
+    networks = [
+        tracking.BackwardNetwork(2, expansion=1, breadth=2, dtype=_dtype(), key=jax.random.key(22)),
+        tracking.CascadeNetwork(2, 2, expansion=1, breadth=2, dtype=_dtype(), key=jax.random.key(23)),
+        tracking.BackwardNetwork(2, expansion=1, breadth=2, dtype=_dtype(), key=jax.random.key(24)),
+    ]
+    first, forward, backward = map(speaking, networks)
+    identity = jnp.eye(2, dtype=_dtype())
+    nothing = tracking.FixedSmootherGain(0 * identity)
+    rule = tracking.TwoPassSmoother(
+        tracking.RTSSmoother(tracking.KalmanFilter(linear()), tracking.RecurrentSmootherGain(first)),
+        tracking.RecurrentGain(forward, nominal=tracking.FixedGain(identity)),
+        tracking.RecurrentSmootherGain(backward, nominal=nothing, scale=jnp.array([2.0, 0.5], _dtype())),
+    )
+    return rule, observations()
+
+
+def recurrent_tracker():
+    key = jax.random.key(25)
+    return tracking.RecurrentTracker(3, 2, control_size=2, hidden_size=4, dtype=_dtype(), key=key), inputs()
+
+
+def bidirectional_tracker():
+    return tracking.BidirectionalTracker(3, 2, hidden_size=4, dtype=_dtype(), key=jax.random.key(26)), observations()
 
 
 def message_smoother():
@@ -145,11 +235,24 @@ RULES = {
     "ExtendedKalmanFilter with SteadyStateGain": extended_steady_state,
     "ExtendedKalmanFilter": extended,
     "iterated ExtendedKalmanFilter": extended_iterated,
+    "KalmanNet": kalmannet,
+    "KalmanNet with SingleUnitNetwork": kalmannet_single_unit,
+    "KalmanNet with Saturation, FixedGain, control and gaps": kalmannet_robust,
+    "KalmanNet with CalibratedCovariance": kalmannet_with_covariance,
+    "SplitKalmanNet": split_kalmannet,
+    "RTSNet": rtsnet,
+    "RTSNet with two passes": rtsnet_two_passes,
+    "RecurrentTracker": recurrent_tracker,
+    "BidirectionalTracker": bidirectional_tracker,
     "UnscentedKalmanFilter": unscented,
     "UnscentedKalmanFilter with control and gaps": unscented_with_control_and_gaps,
     "KalmanFilter with InformationGain": kalman_information,
     "ParticleFilter": particle,
     "ParticleFilter without resampling": particle_without_resampling,
+    "ParallelKalmanFilter": parallel_kalman,
+    "RTSSmoother": rts,
+    "extended RTSSmoother": rts_extended,
+    "ParallelRTSSmoother": parallel_rts,
     "MessageSmoother": message_smoother,
     "MessageSmoother with control and gaps": message_smoother_with_control_and_gaps,
     "NeuralAugmentedSmoother": neural_augmented_smoother,

@@ -71,3 +71,18 @@ def test_a_model_that_varies_or_a_state_of_another_size_is_refused():
         tracking.KalmanFilter(linear(), tracking.SteadyStateGain(at=jnp.zeros(3)))(observations())
     with pytest.raises(ValueError, match="SteadyStateGain: at must be finite"):
         tracking.SteadyStateGain(at=jnp.asarray([jnp.nan]))
+
+
+def test_a_model_that_depends_on_durations_settles_at_its_own_step():
+    kinematic = tracking.constant_velocity(0.5, q2=0.1, r2=1.0)
+    moment = tracking.Moment(jnp.asarray(0))
+    plain = tracking.LinearGaussian(
+        transition=kinematic.transition(moment),
+        observation=kinematic.observation,
+        process_noise=kinematic.process_noise(moment),
+        observation_noise=kinematic.observation_noise,
+        initial_mean=kinematic.initial_mean,
+        initial_covariance=kinematic.initial_covariance,
+    )
+    gains = [tracking.SteadyStateGain().init(model).gain for model in (kinematic, plain)]
+    assert jnp.array_equal(*gains)

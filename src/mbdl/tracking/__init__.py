@@ -2,12 +2,15 @@
 
 from .augmented_smoother import NeuralAugmentedSmoother
 from .bearing_range import BearingRange
+from .calibrated_covariance import CalibratedCovariance
 from .canonical import canonical, random_canonical
 from .cascade_network import CascadeHidden, CascadeNetwork
 from .consistency import Consistency, consistency, normalised_estimation_error_squared
 from .coordinated_turn import CoordinatedTurn, CoordinatedTurnNoise, coordinated_turn
 from .covariance import Factor, dense, factor_of, semidefinite_cholesky
+from .covariance_readout import AbstractReadout, GainCovariance, ModelCovariance, WithCovariance
 from .decimated import decimated
+from .em import EM, expectation_maximisation
 from .estimates import Estimates
 from .extended import ExtendedKalmanFilter
 from .filter import AbstractFilter
@@ -32,18 +35,35 @@ from .model import AbstractModel, TimeVarying
 from .nonlinear import NonlinearGaussian
 from .normalisation import AbstractNormalisation, Saturation, UnitNorm
 from .objectives import likelihood, negative_log_likelihood, prediction_error, state_error
+from .parallel_kalman import ParallelKalmanFilter
+from .parallel_rts import ParallelRTSSmoother
 from .particle import ParticleFilter
 from .pinhole import Pinhole
 from .recurrent_gain import RecurrentGain, RecurrentMemory
+from .recurrent_smoother_gain import (
+    BackwardHidden,
+    BackwardNetwork,
+    FixedSmootherGain,
+    RecurrentSmootherGain,
+    SteadyStateSmootherGain,
+)
+from .recurrent_tracker import BidirectionalTracker, RecurrentTracker, Tracked
 from .refinement import AbstractRefinement, NoRefinement
 from .resampling import multinomial_resampling, residual_resampling, stratified_resampling, systematic_resampling
 from .riccati_equation import riccati
 from .rotation import axes_rotation, plane_rotation
+from .rts import RTSSmoother
+from .rtsnet import RTSNet
 from .simulate import Simulated, simulate
+from .smoother import AbstractSmoother, Smoothed
+from .smoother_gain import AbstractSmootherGain, RTSGain, SmootherFeatures
 from .spherical import Spherical
+from .split_gain import SplitGain
+from .split_kalmannet import SplitKalmanNet
 from .square_root_gain import SquareRootGain
 from .steady_state import SteadyState, SteadyStateGain
 from .taylor import taylor_transition
+from .two_pass import StateObserved, TwoPassSmoother
 from .unscented import UnscentedKalmanFilter
 from .van_der_pol import VanDerPol, van_der_pol
 from .wrapped_difference import WrappedDifference
@@ -54,20 +74,30 @@ __all__ = [
     "AbstractGainNetwork",
     "AbstractModel",
     "AbstractNormalisation",
+    "AbstractReadout",
     "AbstractRefinement",
+    "AbstractSmoother",
+    "AbstractSmootherGain",
+    "BackwardHidden",
+    "BackwardNetwork",
     "BearingRange",
+    "BidirectionalTracker",
+    "CalibratedCovariance",
     "CascadeHidden",
     "CascadeNetwork",
     "Consistency",
     "CoordinatedTurn",
     "CoordinatedTurnNoise",
     "Differences",
+    "EM",
     "Estimates",
     "ExtendedKalmanFilter",
     "Factor",
     "Features",
     "FilterMemory",
     "FixedGain",
+    "FixedSmootherGain",
+    "GainCovariance",
     "GraphRefinement",
     "InformationGain",
     "InputFeatures",
@@ -83,26 +113,43 @@ __all__ = [
     "MessageSmoother",
     "MessageSmootherState",
     "Messages",
+    "ModelCovariance",
     "Moment",
     "NeuralAugmentedSmoother",
     "NoRefinement",
     "NonlinearGaussian",
+    "ParallelKalmanFilter",
+    "ParallelRTSSmoother",
     "ParticleFilter",
     "Pinhole",
+    "RTSGain",
+    "RTSNet",
+    "RTSSmoother",
     "RecurrentGain",
     "RecurrentMemory",
+    "RecurrentSmootherGain",
+    "RecurrentTracker",
     "Saturation",
     "Simulated",
     "SingleUnitNetwork",
+    "Smoothed",
+    "SmootherFeatures",
     "Spherical",
+    "SplitGain",
+    "SplitKalmanNet",
     "SquareRootGain",
+    "StateObserved",
     "SteadyState",
     "SteadyStateGain",
+    "SteadyStateSmootherGain",
     "TimeVarying",
+    "Tracked",
+    "TwoPassSmoother",
     "Uncertainty",
     "UnitNorm",
     "UnscentedKalmanFilter",
     "VanDerPol",
+    "WithCovariance",
     "WrappedDifference",
     "axes_rotation",
     "canonical",
@@ -112,6 +159,7 @@ __all__ = [
     "coordinated_turn",
     "decimated",
     "dense",
+    "expectation_maximisation",
     "factor_of",
     "likelihood",
     "lorenz",

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from mbdl.networks import GRU, Linear
 
-from .gain_network import AbstractGainNetwork
+from .gain_network import AbstractGainNetwork, last
 from .input_features import Differences
 
 
@@ -104,7 +104,7 @@ class CascadeNetwork(AbstractGainNetwork):
         S = self.innovation(
             hidden.innovation, jnp.concatenate([phi(self.of_predicted, P), phi(self.of_observation, F1, F2)])
         )
-        K = self.out(phi(self.wide, P, S))
+        K = last(self.out, phi(self.wide, P, S))
         return K, CascadeHidden(Q, phi(self.back, P, phi(self.gathered, S, K)), S)
 
 

@@ -10,7 +10,7 @@ from .cascade_network import CascadeNetwork
 from .extended import ExtendedKalmanFilter
 from .gain import AbstractGain
 from .gain_network import SingleUnitNetwork
-from .input_features import InputFeatures, sizes
+from .input_features import Differences, InputFeatures, sizes
 from .kalman import KalmanFilter
 from .linear import LinearGaussian
 from .model import AbstractModel
@@ -74,8 +74,8 @@ def KalmanNet(
     if architecture == 2:
         network = CascadeNetwork(m, n, dtype=dtype, key=key)
     elif architecture == 1:
-        every = not isinstance(model, LinearGaussian)
-        network = SingleUnitNetwork(m, n, every_feature=every, dtype=dtype, key=key)
+        sees = ("innovation", "update") if isinstance(model, LinearGaussian) else Differences._fields
+        network = SingleUnitNetwork(m, n, sees=sees, dtype=dtype, key=key)
     else:
         raise ValueError(f"KalmanNet: expected architecture 1 or 2, got {architecture!r}")
     gain = RecurrentGain(network, nominal=nominal, features=features, initial=initial)

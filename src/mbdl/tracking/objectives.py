@@ -35,7 +35,7 @@ def state_error(estimates: Any, states: Float[Array, "time state"], *, component
     ...     observation_noise=jnp.eye(1), initial_mean=jnp.zeros(1), initial_covariance=jnp.eye(1),
     ... )
     >>> estimates = tracking.KalmanFilter(model)(jnp.array([[2.0], [4.0]]))
-    >>> float(tracking.state_error(estimates, jnp.zeros((2, 1))))
+    >>> round(float(tracking.state_error(estimates, jnp.zeros((2, 1)))), 4)
     2.5
     """
     mean = _compared(estimates, states, "state_error")

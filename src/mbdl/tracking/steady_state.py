@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mbdl.core import as_leaf
+from mbdl.core import as_leaf, reads
 from mbdl.core.checks import finite, floating
 
 from .covariance import dense, symmetric
@@ -36,7 +36,8 @@ class SteadyStateGain(AbstractGain):
 
     The estimates are those of the Kalman filter after its transient. The covariances are those of the settled filter
     from the first observation on, whatever the initial covariance; a missing observation changes neither the gain nor
-    them.
+    them. A parameter that depends on the duration is taken at the model's own step: where durations differ, a filter
+    does not settle, and `KalmanGain` is the gain.
 
     Args:
         at: for a nonlinear model, the state at which it is linearised, `[state]` (at time 0 and without a control); the
@@ -97,7 +98,8 @@ def _invariant(model: Any, at: Any) -> tuple[Array, Array, Array, Array]:
     """
     linear = isinstance(model, LinearGaussian)
     names = (*(("transition", "observation") if linear else ()), "process_noise", "observation_noise")
-    varying = [name for name in names if callable(getattr(model, name, None))]
+    first = Moment(jnp.zeros((), jnp.int32))
+    varying = [name for name in names if _varies(getattr(model, name), first)]
     if varying:
         raise ValueError(
             f"SteadyStateGain: {', '.join(varying)} of the model varies with the moment, and a filter settles only "
@@ -105,10 +107,17 @@ def _invariant(model: Any, at: Any) -> tuple[Array, Array, Array, Array]:
         )
     if at is not None and at.shape != model.initial_mean.shape:
         raise ValueError(f"SteadyStateGain: at has shape {at.shape}; expected {model.initial_mean.shape}, a state")
-    state, moment = model.initial_mean if at is None else at, Moment(jnp.zeros((), jnp.int32))
+    state = model.initial_mean if at is None else at
     return (
-        model.transit_jacobian(state, moment),
-        model.observe_jacobian(state, moment),
-        dense(model.process_noise_at(moment)),
-        dense(model.observation_noise_at(moment)),
+        model.transit_jacobian(state, first),
+        model.observe_jacobian(state, first),
+        dense(model.process_noise_at(first)),
+        dense(model.observation_noise_at(first)),
     )
+
+
+def _varies(parameter: Any, first: Moment) -> bool:
+    """Whether a parameter depends on the time, where there are no controls and no durations."""
+    if not callable(parameter):
+        return False
+    return reads(lambda time: parameter(first._replace(time=time)), first.time)[0]

@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
@@ -85,11 +87,12 @@ def gain_in_decibels(better: Float[np.ndarray, " runs"], worse: Float[np.ndarray
 
 def squared_errors(rule: Any, observations: Any, states: Any, batch: int = 200) -> Float[np.ndarray, " runs"]:
     """The squared error of each trajectory, in the mean over time and components."""
-
-    @jax.jit
-    def errors(ys: Any, targets: Any) -> Any:
-        means = jax.vmap(lambda y: rule(y).mean)(ys)
-        return ((means - targets) ** 2).mean(axis=(1, 2))
-
-    found = [errors(observations[i : i + batch], states[i : i + batch]) for i in range(0, len(states), batch)]
+    parts = range(0, len(states), batch)
+    found = [_errors(rule, observations[i : i + batch], states[i : i + batch]) for i in parts]
     return np.concatenate([np.asarray(part, np.float64) for part in found])
+
+
+@eqx.filter_jit
+def _errors(rule: Any, observations: Any, states: Any) -> Any:
+    means = jax.vmap(lambda y: rule(y).mean)(jnp.asarray(observations))
+    return ((means - jnp.asarray(states)) ** 2).mean(axis=(1, 2))

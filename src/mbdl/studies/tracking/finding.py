@@ -1,5 +1,6 @@
 """What is found on the training trajectories: one number by a search, or parameters by gradient descent."""
 
+import functools
 import shutil
 from typing import Any
 
@@ -67,8 +68,7 @@ def train(run: Run, case: Case, entry: Entry, seed: int, saved: str, runs: int |
     network = entry.finds == "network"
     steps = settings.network_steps if network else settings.few_steps
     rate = settings.network_rate if network else settings.few_rate
-    schedule = optax.cosine_decay_schedule(rate, steps, 0.02)
-    optimiser = optax.adamw(schedule, weight_decay=settings.weight_decay) if network else optax.adam(schedule)
+    optimiser = _optimiser(steps, rate, settings.weight_decay if network else 0.0)
     observations, states = trajectories(run, case, "train")
     data = (observations[:runs], states[:runs])
     checkpoint = run.folder.path / "checkpoints" / saved
@@ -81,7 +81,6 @@ def train(run: Run, case: Case, entry: Entry, seed: int, saved: str, runs: int |
         key=run.key(case.name, entry.name, seed, "order"),
         validation=trajectories(run, case, "validation"),
         validate_every=max(1, steps // 15),
-        clip=1.0,
         checkpoint=checkpoint,
         resume=True,
         progress=run.progress,
@@ -100,6 +99,13 @@ def train(run: Run, case: Case, entry: Entry, seed: int, saved: str, runs: int |
         "kept_step": int(history.best_step),
         "skipped_steps": int(np.sum(history.skipped)),
     }
+
+
+@functools.cache
+def _optimiser(steps: int, rate: float, decay: float) -> optax.GradientTransformation:
+    """Adam with a cosine schedule behind a clip; the same object for the same numbers, so that `fit` compiles once."""
+    schedule = optax.cosine_decay_schedule(rate, steps, 0.02)
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=decay))
 
 
 def rule_name(case: Case, entry: Entry, seed: int) -> str:

@@ -31,7 +31,9 @@ def make_rule(settings: OwnSettings, name: str, key: Any) -> Any:
     """A rule before its training."""
     model = model_of(settings)
     if name == "kalmannet":
-        return tracking.KalmanNet(model, key=key)
+        irregular = splits(settings)["train"].duration is not None
+        # A filter with irregular samples does not settle.
+        return tracking.KalmanNet(model, key=key, nominal=tracking.KalmanGain() if irregular else None)
     rule = kalman(model)
     return rule if name == "filter" else _learned_noise(rule)
 

@@ -41,7 +41,8 @@ class Recordings:
 
     def part(self, which: Any) -> "Recordings":
         """Some of the sequences."""
-        return Recordings(*(None if value is None else value[which] for value in vars(self).values()))
+        parts: Any = (None if value is None else value[which] for value in vars(self).values())
+        return Recordings(*parts)
 
     def cut(self, parts: int) -> "Recordings":
         """Each sequence cut into as many consecutive ones; what does not fill the last one is left out."""
@@ -88,10 +89,10 @@ def _read_npz(path: Path) -> Recordings:
     if "observations" not in arrays or unknown:
         what = "has no array 'observations'" if "observations" not in arrays else f"has unknown arrays {unknown}"
         raise ValueError(f"{path} {what}. {COLUMNS}")
-    axes = {"duration": 2}
+    axes, dimensions = {"duration": 2}, arrays["observations"].ndim
     for name, value in arrays.items():
         wanted = axes.get(name, 3)
-        if name == "present" and value.ndim == arrays["observations"].ndim - 1:
+        if name == "present" and value.ndim == dimensions - 1:
             value = value[..., None]
         if value.ndim == wanted - 1:
             value = value[None]

@@ -1,0 +1,171 @@
+"""A user's recordings: what is read from each kind of file, and what is said of a bad one; the study on them."""
+
+import json
+
+import numpy as np
+import pytest
+from studies.tiny_tracking import assignments
+
+from mbdl import report, studies
+from mbdl.studies.tracking.own_settings import OwnSettings, model_of, splits
+from mbdl.studies.tracking.recordings import read_recordings
+
+CSV = """sequence,duration,y1,y2,s1
+a,1,1.0,2.0,0.5
+a,2,,3.0,
+a,1,4,nan,1.5
+b,1,5,6,2
+"""
+
+
+def test_a_table_is_read_with_its_gaps(tmp_path):
+    path = tmp_path / "recordings.csv"
+    path.write_text(CSV, encoding="utf-8")
+    found = read_recordings(path)
+    assert found.observations.shape == (2, 3, 2)
+    np.testing.assert_array_equal(found.present[0], [[True, True], [False, True], [True, False]])
+    np.testing.assert_array_equal(found.present[1], [[True, True], [False, False], [False, False]])
+    np.testing.assert_array_equal(found.observations[0], [[1, 2], [0, 3], [4, 0]])
+    np.testing.assert_array_equal(found.states[0, :, 0], [0.5, np.nan, 1.5])
+    np.testing.assert_array_equal(found.duration[0], [1, 2, 1])
+
+
+def test_arrays_are_read_and_cut(tmp_path):
+    path = tmp_path / "recordings.npz"
+    observations = np.arange(20.0).reshape(10, 2)
+    present = np.arange(10) != 4
+    np.savez(path, observations=observations, present=present, duration=np.full(10, 0.5))
+    found = read_recordings(path).cut(3)
+    assert found.observations.shape == (3, 3, 2)
+    np.testing.assert_array_equal(found.observations[1, 0], [6, 7])
+    assert not found.present[1, 1].any()
+    assert found.part(slice(1, None)).runs == 2
+
+
+def test_parquet_is_read_like_a_table(tmp_path):
+    import pyarrow
+    from pyarrow import parquet
+
+    path = tmp_path / "recordings.parquet"
+    parquet.write_table(pyarrow.table({"y1": [1.0, None, 3.0], "s1": [0.0, 1.0, 2.0]}), path)
+    found = read_recordings(path)
+    np.testing.assert_array_equal(found.observations[0, :, 0], [1, 0, 3])
+    np.testing.assert_array_equal(found.present[0, :, 0], [True, False, True])
+    np.testing.assert_array_equal(found.states[0, :, 0], [0, 1, 2])
+
+
+def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
+    path = tmp_path / "recordings.parquet"
+    path.write_bytes(b"")
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    with pytest.raises(ImportError, match=r"needs pyarrow: pip install 'mbdl\[parquet\]'"):
+        read_recordings(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\n1,2\n", "has a column 'a'. Columns of a table"),
+        ("s1\n1\n", "has no column y1"),
+        ("y1\n", "has no rows"),
+        ("y1,y2\n1\n", "line 2 has 1 fields and the header 2"),
+        ("y1\nfast\n", "column 'y1', row 1 is 'fast', which is no number"),
+        ("y1\n\nnan\n", "hold no observation"),
+        ("y1,u1\n1,\n", "1 values of control that are not finite"),
+    ],
+)
+def test_bad_tables(tmp_path, text, message):
+    path = tmp_path / "bad.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        read_recordings(path)
+
+
+def test_bad_files(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        read_recordings(tmp_path / "none.csv")
+    other = tmp_path / "recordings.txt"
+    other.write_text("")
+    with pytest.raises(ValueError, match=r"does not end in .csv, .npz or .parquet"):
+        read_recordings(other)
+    path = tmp_path / "bad.npz"
+    np.savez(path, ys=np.zeros((3, 1)))
+    with pytest.raises(ValueError, match="has no array 'observations'"):
+        read_recordings(path)
+    np.savez(path, observations=np.zeros((3, 1)), states=np.zeros((4, 1)))
+    with pytest.raises(ValueError, match="differ in runs or times"):
+        read_recordings(path)
+    np.savez(path, observations=np.zeros(3))
+    with pytest.raises(ValueError, match=r"observations has shape \(3,\)"):
+        read_recordings(path)
+
+
+@pytest.fixture
+def recording(tmp_path):
+    """One sequence of a point that moves on a line, with gaps; its states are known."""
+    generator = np.random.default_rng(0)
+    position = np.cumsum(np.cumsum(generator.normal(size=60)) * 0.1)
+    velocity = np.gradient(position)
+    observations = (position + generator.normal(size=60))[:, None]
+    observations[::7] = np.nan
+    path = tmp_path / "line.npz"
+    np.savez(path, observations=observations, states=np.stack([position, velocity], 1))
+    return path
+
+
+BUDGET = {"few_steps": 3, "network_steps": 3, "batch": 2}
+
+
+def test_the_study_of_ones_own_recordings(recording, tmp_path):
+    given = [f"data={recording}", *assignments(BUDGET)]
+    run = studies.prepare(studies.study("tracking-own"), out=tmp_path / "own", assignments=given)
+    results = studies.execute(run)
+    report.render(tmp_path / "own")
+    table = results["tables"][0]
+    assert [row["name"] for row in table["rows"]] == ["filter", "filter-noise", "kalmannet"]
+    for row in table["rows"]:
+        assert np.isfinite(row["cells"]["state"]["value"])
+        assert np.isfinite(row["cells"]["prediction"]["value"])
+    assert "likelihood" not in table["rows"][2]["cells"]
+    assert json.loads((tmp_path / "own" / "results.json").read_text())["settings"]["data"] == str(recording)
+
+
+def test_without_states_it_learns_from_the_observations(recording, tmp_path):
+    path = tmp_path / "blind.npz"
+    with np.load(recording) as stored:
+        np.savez(path, observations=stored["observations"])
+    given = [f"data={path}", "model=random-walk", *assignments(BUDGET)]
+    run = studies.prepare(studies.study("tracking-own"), out=tmp_path / "own", assignments=given)
+    results = studies.execute(run)
+    assert results["tables"][0]["columns"][0]["name"] == "prediction"
+    assert "the observations alone" in results["statements"][1]
+
+
+def test_a_model_of_ones_own_is_imported(recording, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from mbdl import tracking\n\n\ndef model():\n"
+        "    return tracking.constant_velocity(1.0, q2=0.1, r2=1.0)\n\n\nnothing = 3\n",
+        encoding="utf-8",
+    )
+    assert model_of(OwnSettings(data=str(recording), model=f"{file}:model")).state_size == 2
+    for name, message in (
+        (f"{file}:other", "has no 'other'"),
+        (f"{file}:nothing", "is a int, not a state-space model"),
+        ("gone.py:model", "there is no file gone.py"),
+        ("fast", "there is no model 'fast'; there are constant-velocity"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            OwnSettings(data=str(recording), model=name)
+    file.write_text(file.read_text().replace("constant_velocity", "constant_acceleration"))
+    with pytest.raises(ValueError, match="has 3 states and the recordings 2"):
+        OwnSettings(data=str(recording), model=f"{file}:model")
+
+
+def test_settings_that_cannot_be(recording, tmp_path):
+    with pytest.raises(ValueError, match="needs recordings: mbdl run tracking-own --data FILE"):
+        OwnSettings()
+    with pytest.raises(ValueError, match="the setting step is 0"):
+        OwnSettings(data=str(recording), step=0)
+    with pytest.raises(ValueError, match="too few"):
+        splits(OwnSettings(data=str(recording), cut=2))

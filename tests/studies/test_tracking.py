@@ -1,0 +1,139 @@
+"""The studies of tracking in small: they run, resume to the same numbers, and their tables say what was measured."""
+
+import json
+
+import numpy as np
+import pytest
+from studies.tiny_tracking import LINEAR, LORENZ, assignments
+
+import mbdl
+from mbdl import report, studies, tracking
+from mbdl.studies.tracking import linear, lorenz
+from mbdl.studies.tracking.case import decibels, gain_in_decibels, trajectories
+from mbdl.studies.tracking.catalogue import BY_NAME, entries
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A tiny run of the linear study with its curve."""
+    folder = tmp_path_factory.mktemp("study") / "linear"
+    run = studies.prepare(
+        studies.study("tracking-linear"), out=folder, assignments=assignments(LINEAR), curves=True, seed=1
+    )
+    results = studies.execute(run)
+    report.render(folder)
+    return run, results
+
+
+def test_every_rule_is_scored_in_every_case_that_has_it(whole):
+    run, results = whole
+    cases = linear.cases(run.settings)
+    assert [case.name for case in cases] == ["full-0", "full-slow", "observation", "transition"]
+    rows = {row["name"]: row for row in results["tables"][0]["rows"]}
+    for case in cases:
+        for entry in entries(case):
+            cell = rows[entry.name]["cells"][case.name]
+            assert np.isfinite(cell["value"])
+            assert cell["error"] > 0
+            assert results["timings"]["rules"][entry.name]["microseconds_per_step"] > 0
+    assert len(results["findings"]) > 5
+    assert [curve["name"] for curve in results["curves"]] == ["trajectories"]
+    published = {row["name"] for row in results["tables"][1]["rows"]}
+    assert published >= {"full-slow-filter-true", "observation-smoother", "transition-rtsnet"}
+
+
+def test_a_score_is_the_error_of_the_saved_rule(whole):
+    run, results = whole
+    case = linear.cases(run.settings)[2]
+    observations, states = trajectories(run, case, "test")
+    rule = mbdl.load(run.folder.path / "rules" / "observation-kalmannet.mbdl")
+    errors = [float(np.mean((np.asarray(rule(y).mean) - s) ** 2)) for y, s in zip(observations, states, strict=True)]
+    np.testing.assert_allclose(results["raw"]["errors"]["observation"]["kalmannet"][0], errors, rtol=1e-4)
+
+
+def test_strategies_are_those_that_the_rules_measure(whole):
+    run, _ = whole
+    for case in linear.cases(run.settings)[2:]:
+        for entry in entries(case):
+            place = mbdl.spectrum(run.load_rule(f"{case.name}-{entry.name}"))
+            assert entry.strategy == place.strategy, (entry.name, str(place))
+            assert (place.learned > 0) == entry.learned
+            assert (place.tuned > 0) == (entry.finds == "search")
+
+
+def test_the_wrong_model_is_wrong_in_what_may_be_learned(whole):
+    run, _ = whole
+    for case in linear.cases(run.settings)[2:]:
+        assert case.mismatch is not None
+        assert float(np.max(np.abs(case.mismatch(case.truth) - case.mismatch(case.assumed)))) > 0.01
+
+
+def test_the_page_shows_trajectories_and_needs_nothing_else(whole):
+    text = (whole[0].folder.path / "report.html").read_text(encoding="utf-8")
+    assert "http://" not in text
+    assert "https://" not in text
+    assert "A test trajectory: observation rotated by 10°" in text
+    assert (whole[0].folder.path / "figures" / "trajectory-observation.png").stat().st_size > 5000
+
+
+def test_a_resumed_run_finds_the_same(whole, tmp_path):
+    run, _ = whole
+    folder = tmp_path / "again"
+    study = studies.study("tracking-linear")
+    again = studies.prepare(study, out=folder, assignments=assignments(LINEAR), curves=True, seed=1)
+    stages = list(study.stages(again))
+    chosen = [
+        stage for stage in stages if stage.name.startswith(("find-observation-filter", "score-observation-filter"))
+    ]
+    for stage in chosen:
+        again.folder.record_stage(stage.name, stage.action(again), 0.0)
+        first = run[stage.name]
+        found = again[stage.name]
+        for record in (first, found):
+            record.pop("microseconds_per_step", None)
+        assert found == first
+
+
+def test_the_study_of_the_lorenz_attractor_runs(tmp_path):
+    run = studies.prepare(studies.study("tracking-lorenz"), out=tmp_path / "lorenz", assignments=assignments(LORENZ))
+    results = studies.execute(run)
+    report.render(tmp_path / "lorenz")
+    rows = {row["name"]: row["cells"] for row in results["tables"][0]["rows"]}
+    for case in lorenz.cases(run.settings):
+        for name in case.rules:
+            assert np.isfinite(rows[name][case.name]["value"]), (case.name, name)
+    assert (tmp_path / "lorenz" / "figures" / "trajectory-observation-dark.png").stat().st_size > 5000
+    written = json.loads((tmp_path / "lorenz" / "results.json").read_text())
+    assert written["settings"]["fine"] == 0.01
+
+
+def test_decimated_trajectories_of_the_splits_are_different_and_noiseless():
+    settings = lorenz.LorenzSettings(decimated_steps=4, decimated_test_steps=6, fine=0.01)
+    case = lorenz.cases(settings)[2]
+    import jax
+
+    first, second = (case.samples(jax.random.key(seed), 2, split) for seed, split in ((0, "train"), (1, "test")))
+    assert first.states.shape == (2, 4, 3)
+    assert second.states.shape == (2, 6, 3)
+    assert float(np.max(np.abs(first.states[0] - first.states[1]))) > 1
+    fine = tracking.lorenz(step=0.01, order=5, r2=1.0, q2=0.0)
+    moment = tracking.Moment(0)
+    moved = fine.transit(fine.transit(first.states[0, 0], moment), moment)
+    np.testing.assert_allclose(moved, first.states[0, 1], rtol=1e-4)
+
+
+def test_decibels_and_paired_gains():
+    errors = np.array([1.0, 3.0])
+    found = decibels(errors)
+    assert found["value"] == pytest.approx(10 * np.log10(2.0), abs=1e-3)
+    # The delta method: 10 / ln 10 times the relative standard error, here 1 / 2.
+    assert found["error"] == pytest.approx(10 / np.log(10) * 0.5, abs=1e-3)
+    gain = gain_in_decibels(errors, 10 * errors)
+    assert gain["value"] == pytest.approx(10.0)
+    assert gain["error"] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_rules_are_listed_in_the_order_of_the_spectrum():
+    order = list(BY_NAME)
+    assert order.index("filter") < order.index("filter-noise") < order.index("kalmannet") < order.index("recurrent")
+    assert all(not BY_NAME[name].smooths for name in order[: order.index("smoother-true")])

@@ -1,0 +1,31 @@
+"""The studies of tracking, so small that all of them runs in seconds."""
+
+SIZES = {
+    "train_runs": 6,
+    "validation_runs": 2,
+    "test_runs": 3,
+    "batch": 3,
+    "seeds": 2,
+    "few_steps": 2,
+    "network_steps": 2,
+    "width": 3,
+    "particles": 10,
+    "tuning_runs": 3,
+    "curve_runs": "3,5",
+}
+LINEAR = {**SIZES, "levels": "0", "steps": 8, "turned_steps": 8}
+LORENZ = {
+    **SIZES,
+    "steps": 6,
+    "spherical_steps": 6,
+    "decimated_steps": 6,
+    "decimated_runs": 4,
+    "decimated_test_steps": 8,
+    "fine": 0.01,
+    "seeds": 1,
+}
+
+
+def assignments(settings):
+    """The settings as the command line takes them."""
+    return [f"{name}={value}" for name, value in settings.items()]
