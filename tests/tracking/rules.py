@@ -220,10 +220,23 @@ def message_smoother_with_control_and_gaps():
     return tracking.MessageSmoother(linear(control=_normal(11, 2, 2), starts="at"), iterations=4), inputs()
 
 
-def neural_augmented_smoother():
-    model = nonlinear()
-    smoother = tracking.NeuralAugmentedSmoother(model, features=3, step_size=0.05, iterations=4, key=jax.random.key(15))
-    return smoother, tracking.Inputs(observations(), present=inputs().present)
+@mbdl.register
+class Recalling(tracking.AbstractRefinement):
+    """A refinement with a memory, of one matrix: the least that the graph network's place can hold."""
+
+    weight: jax.Array
+
+    def init(self, model, inputs):
+        return jnp.zeros((inputs.observation.shape[0], model.state_size), self.weight.dtype)
+
+    def __call__(self, model, memory, messages, inputs):
+        memory = jnp.tanh(memory + messages.sum @ self.weight)
+        return memory, memory
+
+
+def message_smoother_with_a_refinement():
+    rule = tracking.MessageSmoother(nonlinear(), Recalling(_normal(15, 2, 2)), step_size=0.05, iterations=4)
+    return rule, tracking.Inputs(observations(), present=inputs().present)
 
 
 RULES = {
@@ -255,7 +268,7 @@ RULES = {
     "ParallelRTSSmoother": parallel_rts,
     "MessageSmoother": message_smoother,
     "MessageSmoother with control and gaps": message_smoother_with_control_and_gaps,
-    "NeuralAugmentedSmoother": neural_augmented_smoother,
+    "MessageSmoother with a refinement": message_smoother_with_a_refinement,
 }
 
 # Rules that hold draws from what they compute: differentiating them raises.

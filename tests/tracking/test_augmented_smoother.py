@@ -206,6 +206,20 @@ def test_what_is_given_wrong_is_an_error(make, error, message):
         make()
 
 
+def test_an_untrained_network_changes_nothing_and_a_trained_one_is_saved(tmp_path, x64):
+    ys, plain = observations(), tracking.MessageSmoother(linear(), iterations=3)
+    rule = tracking.NeuralAugmentedSmoother(linear(), features=4, iterations=3, key=jax.random.key(1))
+    np.testing.assert_array_equal(rule(ys), plain(ys))
+    assert {leaf.dtype for leaf in jax.tree.leaves(rule) if eqx.is_inexact_array(leaf)} == {np.dtype("float64")}
+    spectrum = mbdl.spectrum(rule)
+    assert spectrum.known == mbdl.spectrum(plain).known
+    assert spectrum.learned == sum(leaf.size for leaf in jax.tree.leaves(core.resolve(rule).refinement))
+    rule = mbdl.substitute(plain, lambda r: r.refinement, refinement(dtype=jnp.float64))
+    mbdl.save(tmp_path / "rule.mbdl", rule)
+    np.testing.assert_array_equal(mbdl.load(tmp_path / "rule.mbdl")(ys), rule(ys))
+    np.testing.assert_allclose(jax.vmap(rule)(ys[None])[0], rule(ys), rtol=1e-10)
+
+
 def moving(runs, key, steps=20):
     """Points whose acceleration decays, with drag on the velocity: observed and true positions in the plane."""
     drag, decay = 0.06, 0.17
