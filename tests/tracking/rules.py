@@ -220,10 +220,6 @@ def message_smoother_with_control_and_gaps():
     return tracking.MessageSmoother(linear(control=_normal(11, 2, 2), starts="at"), iterations=4), inputs()
 
 
-def message_smoother_nonlinear():
-    return tracking.MessageSmoother(nonlinear(), step_size=0.05, iterations=4), observations()
-
-
 def neural_augmented_smoother():
     model = nonlinear()
     smoother = tracking.NeuralAugmentedSmoother(model, features=3, step_size=0.05, iterations=4, key=jax.random.key(15))
@@ -259,7 +255,6 @@ RULES = {
     "ParallelRTSSmoother": parallel_rts,
     "MessageSmoother": message_smoother,
     "MessageSmoother with control and gaps": message_smoother_with_control_and_gaps,
-    "MessageSmoother of a nonlinear model": message_smoother_nonlinear,
     "NeuralAugmentedSmoother": neural_augmented_smoother,
 }
 

@@ -1,7 +1,6 @@
 """Smoothing by messages against the dense posterior, and the graph network that refines it."""
 
-import dataclasses
-
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -82,11 +81,23 @@ def test_a_nonlinear_model_is_smoothed_to_a_mode(x64):
     assert float(jnp.max(jnp.linalg.eigvalsh(curvature))) < 0
 
 
-def test_the_default_step_size_is_stable_and_no_tenth_of_what_is(x64):
-    model = linear()
-    given = tracking.Inputs(jnp.zeros((60, 3)))
-    curvature = -jax.hessian(lambda flat: log_posterior(model, flat.reshape(60, M), given))(jnp.zeros(60 * M))
-    largest = 1 / float(jnp.linalg.eigvalsh(curvature)[-1])
+def test_the_default_step_size_is_stable_and_no_tenth_of_what_is():
+    model, steps = linear(), 60
+    F, H, Q, R, P = (
+        np.asarray(a, float)
+        for a in (
+            model.transition,
+            model.observation,
+            model.process_noise,
+            model.observation_noise,
+            model.initial_covariance,
+        )
+    )
+    moves = np.eye(steps * M) - np.kron(np.eye(steps, k=-1), F)
+    weights = np.kron(np.eye(steps), np.linalg.inv(Q))
+    weights[:M, :M] = np.linalg.inv(F @ P @ F.T + Q)
+    curvature = moves.T @ weights @ moves + np.kron(np.eye(steps), H.T @ np.linalg.solve(R, H))
+    largest = 1 / np.linalg.eigvalsh(curvature)[-1]
     assert 0.1 * largest < float(tracking.MessageSmoother(model).step_size) <= largest
 
 
@@ -94,7 +105,7 @@ def refinement(**changes):
     """A graph network whose last layer is not zero."""
     network = tracking.GraphRefinement(M, 3, features=4, key=jax.random.key(1), **changes)
     weight = jax.random.normal(jax.random.key(2), network.out.weight.shape, network.out.weight.dtype)
-    return dataclasses.replace(network, out=dataclasses.replace(network.out, weight=weight))
+    return eqx.tree_at(lambda n: n.out.weight, network, weight)
 
 
 def test_the_graph_network_is_written_out(x64):
@@ -147,8 +158,6 @@ def test_everything_in_the_network_is_trained():
     learned, rest = core.partition(rule)
     slope = jax.grad(lambda learned: jnp.sum(core.combine(learned, rest)(observations()) ** 2))(learned)
     assert all(float(jnp.max(jnp.abs(leaf))) > 0 for leaf in jax.tree.leaves(slope))
-    # Layers' biases that the norm would take out have no gradient; there are none, since they are not constant.
-    assert mbdl.spectrum(rule).known > 0
 
 
 @pytest.mark.parametrize(

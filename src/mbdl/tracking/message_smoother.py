@@ -149,7 +149,7 @@ def _sequence(model: AbstractModel, x: Any) -> Inputs:
     return inputs
 
 
-def _inverse_curvature(model: LinearGaussian) -> Float[Array, ""]:
+def _inverse_curvature(model: AbstractModel) -> Float[Array, ""]:
     """One over a bound of the curvature of the log posterior, as if all moments were the first one."""
     moment = Moment(jnp.zeros((), jnp.int32))
     F, H = (jac(model.initial_mean, moment) for jac in (model.transit_jacobian, model.observe_jacobian))
