@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
 import mbdl
@@ -74,10 +75,16 @@ def _particle(case: Case, settings: Any, key: PRNGKeyArray) -> Any:
     return tracking.ParticleFilter(case.assumed, particles=settings.particles, key=key)
 
 
-def _recurrent(case: Case, settings: Any, key: PRNGKeyArray, bidirectional: bool = False) -> Any:
-    moment = tracking.Moment(0)  # pyright: ignore
-    sizes = case.assumed.observation_size(moment), case.assumed.state_size
-    return tracking.RecurrentTracker(*sizes, width=settings.width, key=key)
+def _sizes(case: Case) -> tuple[int, int]:
+    return case.assumed.observation_size(tracking.Moment(jnp.zeros((), jnp.int32))), case.assumed.state_size
+
+
+def _recurrent(case: Case, settings: Any, key: PRNGKeyArray) -> Any:
+    return tracking.RecurrentTracker(*_sizes(case), hidden_size=settings.width, key=key)
+
+
+def _bidirectional(case: Case, settings: Any, key: PRNGKeyArray) -> Any:
+    return tracking.BidirectionalTracker(*_sizes(case), hidden_size=settings.width, key=key)
 
 
 ENTRIES: tuple[Entry, ...] = (
@@ -126,6 +133,7 @@ ENTRIES: tuple[Entry, ...] = (
         lambda c, s, k: tracking.RTSNet(c.assumed, key=k, passes=2),
         "network",
     ),
+    Entry("bidirectional", "bidirectional recurrent network", "black box", True, _bidirectional, "network"),
 )
 
 BY_NAME = {entry.name: entry for entry in ENTRIES}

@@ -26,7 +26,7 @@ class LinearSettings(TrackingSettings):
 
 ALL = (
     *("filter-true", "filter", "filter-tuned", "filter-noise", "filter-model", "kalmannet", "recurrent"),
-    *("smoother-true", "smoother", "smoother-tuned", "smoother-model", "rtsnet"),
+    *("smoother-true", "smoother", "smoother-tuned", "smoother-model", "rtsnet", "bidirectional"),
 )
 """The rules that are compared where the model is wrong."""
 

@@ -37,13 +37,22 @@ class LorenzSettings(TrackingSettings):
 
 WRONG = (
     *("filter-true", "filter", "unscented", "particle", "filter-tuned", "filter-noise", "filter-model"),
-    *("kalmannet", "recurrent", "smoother-true", "smoother", "smoother-tuned", "smoother-model", "rtsnet"),
+    *(
+        "kalmannet",
+        "recurrent",
+        "smoother-true",
+        "smoother",
+        "smoother-tuned",
+        "smoother-model",
+        "rtsnet",
+        "bidirectional",
+    ),
 )
 """The rules that are compared where the observation is rotated."""
 
 DECIMATED = (
     *("filter", "particle", "filter-tuned", "filter-noise", "kalmannet", "recurrent"),
-    *("smoother", "smoother-tuned", "rtsnet", "rtsnet-2"),
+    *("smoother", "smoother-tuned", "rtsnet", "rtsnet-2", "bidirectional"),
 )
 """The rules that are compared on the decimated system."""
 
@@ -119,7 +128,7 @@ def _observation(model: Any) -> Any:
     return model.observation.matrix
 
 
-MIDDLE, EXTENT = (0.0, 0.0, 24.0), (8.0, 9.0, 8.5)
+MIDDLE, EXTENT = np.array([0.0, 0.0, 24.0]), np.array([8.0, 9.0, 8.5])
 """Roughly the mean of the attractor and the standard deviations of its components."""
 
 BURN_IN = 50
