@@ -4,6 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from tracking.rules import inputs, linear, nonlinear, observations
 
@@ -203,3 +204,60 @@ def test_everything_in_the_network_is_trained():
 def test_what_is_given_wrong_is_an_error(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def moving(runs, key, steps=20):
+    """Points whose acceleration decays, with drag on the velocity: observed and true positions in the plane."""
+    drag, decay = 0.06, 0.17
+    axis = jnp.array([[1.0, 1.0, 0.0], [0.0, 1 - drag, 1.0], [0.0, -decay, 1.0]])
+    truth = tracking.LinearGaussian(
+        transition=jnp.kron(axis, jnp.eye(2)),
+        observation=jnp.eye(2, 6),
+        process_noise=tracking.Factor(0.1 * jnp.eye(6)[:, 4:]),
+        observation_noise=0.25 * jnp.eye(2),
+        initial_mean=jnp.zeros(6),
+        initial_covariance=jnp.zeros((6, 6)),
+    )
+    ys, states = tracking.simulate(truth, key, steps=steps, runs=runs)
+    return ys, states[:, :, :2]
+
+
+def constant_velocity(variance):
+    axis = jnp.array([[1.0, 1.0], [0.0, 1.0]])
+    return tracking.LinearGaussian(
+        transition=jnp.kron(axis, jnp.eye(2)),
+        observation=jnp.eye(2, 4),
+        process_noise=variance * jnp.eye(4),
+        observation_noise=0.25 * jnp.eye(2),
+        initial_mean=jnp.zeros(4),
+        initial_covariance=jnp.zeros((4, 4)),
+    )
+
+
+@pytest.mark.slow
+def test_ten_augmented_iterations_beat_the_tuned_smoother_of_a_wrong_model():
+    train, test = moving(400, jax.random.key(10)), moving(300, jax.random.key(11))
+
+    @eqx.filter_jit
+    def smoothed(variance, ys):
+        return jax.vmap(tracking.RTSSmoother(constant_velocity(variance)))(ys).mean
+
+    def errors(states, positions):
+        return np.asarray(jnp.mean((states[:, :, :2] - positions) ** 2, axis=(1, 2)))
+
+    variances = jnp.geomspace(1e-3, 10, 13)
+    found = [np.mean(errors(smoothed(variance, train[0]), train[1])) for variance in variances]
+    best = int(np.argmin(found))
+    assert 0 < best < len(variances) - 1
+    rule = tracking.NeuralAugmentedSmoother(
+        constant_velocity(variances[best]), features=16, iterations=10, key=jax.random.key(2)
+    )
+    risk = mbdl.deep_supervision(
+        train, lambda states, positions: mbdl.losses.mse(states[:, :2], positions), lambda k: 2 * (k + 1) / 10**2
+    )
+    optimiser = optax.adam(optax.cosine_decay_schedule(1e-2, 2000))
+    options = {"steps": 2000, "batch_size": 16, "clip": 1.0, "key": jax.random.key(3)}
+    trained = mbdl.fit(rule, risk, optimiser, **options).rule
+    classical = errors(smoothed(variances[best], test[0]), test[1])
+    gain = classical - errors(jax.vmap(trained)(test[0]), test[1])
+    assert np.mean(gain) > 3 * np.std(gain) / np.sqrt(len(gain))
