@@ -1,6 +1,6 @@
 """The Kalman filter and the Rauch-Tung-Striebel smoother of a linear model, against dynamax and filterpy.
 
-Trajectories of 100 observations, single precision (filterpy: double), a stable dense transition and all states observed.
+Trajectories of 100 observations, single precision (filterpy: double), a stable dense transition, all states observed.
 Every side returns the same: filtered means, smoothed means, or smoothed means and covariances; what else a library
 computes, its compiler may leave out. dynamax updates first, so the initial state is that `"at"` the first observation.
 Many trajectories are mapped over; filterpy, which takes them one by one, is measured on a few, where all sides are.

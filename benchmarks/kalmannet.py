@@ -1,7 +1,7 @@
-"""A training step of KalmanNet's second architecture: the canonical linear system of two states, and the Lorenz system.
+"""A training step of KalmanNet's second architecture: the canonical linear system, and the Lorenz system.
 
-Thirty trajectories of 100 observations, mean squared error of the states, Adam. The Lorenz system is observed in a frame
-that is turned by a degree, which the filter does not know. The same network around the same nominal gain in plain
+Thirty trajectories of 100 observations, mean squared error of the states, Adam. The Lorenz system is observed in a
+frame that is turned by a degree, which the filter does not know. The same network around the same nominal gain in plain
 PyTorch, batched over trajectories, with a loop over time and a recurrent module a unit, as the public implementation
 has it; from the same weights, which are moved from the initial ones so that the correction of the gain is not zero.
 """
@@ -9,7 +9,6 @@ has it; from the same weights, which are moved from the initial ones so that the
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mbdl import core, tracking
