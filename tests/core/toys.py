@@ -160,6 +160,34 @@ class Complex(mbdl.IterativeSolver):
 
 
 @mbdl.register
+class Smoothing(mbdl.RecursiveRule):
+    """Exponential smoothing of a series of numbers."""
+
+    forgetting: jax.Array
+
+    def init(self):
+        return jnp.zeros((), self.forgetting.dtype)
+
+    def step(self, memory, x):
+        memory = self.forgetting * memory + (1 - self.forgetting) * x
+        return memory, memory
+
+
+@mbdl.register
+class Growth(mbdl.RecursiveRule):
+    """A number that is multiplied by a factor at each input that is not zero."""
+
+    factor: jax.Array
+
+    def init(self):
+        return jnp.ones((), self.factor.dtype)
+
+    def step(self, memory, x):
+        memory = jnp.where(x == 0, memory, memory * self.factor)
+        return memory, {"level": memory, "input": x}
+
+
+@mbdl.register
 class Blur(eqx.Module):
     """A network with a convolution, on signals."""
 

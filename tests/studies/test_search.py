@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mbdl.studies.search import log_search
+from mbdl.studies.search import log_search, pair_search
 
 
 @given(peak=st.floats(1e-6, 1e6), start=st.floats(1e-3, 1e3))
@@ -32,3 +32,35 @@ def test_a_plateau_ends():
 def test_arguments_out_of_range(start, factor):
     with pytest.raises(ValueError, match="begins at a positive number"):
         log_search(lambda value: value, start, factor=factor)
+
+
+@given(
+    peak=st.tuples(st.floats(1e-3, 1e3), st.floats(1e-3, 1e3)),
+    start=st.tuples(st.floats(1e-2, 1e2), st.floats(1e-2, 1e2)),
+    tilt=st.floats(-0.3, 0.3),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_pair_is_found_that_neither_search_moves(peak, start, tilt):
+    def score(first, second):
+        x, y = math.log(first / peak[0]), math.log(second / peak[1])
+        return -(x**2) - y**2 - 2 * tilt * x * y
+
+    found = pair_search(score, start)
+    assert score(*found.best) >= score(*start)
+    for place, tried in enumerate(found.rounds[-1]):
+        values = [value for value, _ in tried]
+        assert values[0] < found.best[place] < values[-1]
+        assert max(value for _, value in tried) == score(*found.best)
+    # Neither neighbour is better, so each number is within half a ratio of the best beside the other.
+    offsets = [math.log(value / top) for value, top in zip(found.best, peak, strict=True)]
+    for one, other in (offsets, offsets[::-1]):
+        assert abs(one + tilt * other) <= math.log(2) / 4 + 1e-9
+
+
+def test_a_pair_that_goes_on_moving_is_an_error():
+    def ridge(first, second):
+        """Rises along the diagonal, one step of the grid at a time."""
+        return -abs(math.log2(first / second) - 0.5) + 0.01 * math.log2(first * second)
+
+    with pytest.raises(ValueError, match="after 30 rounds with ratio 2 the best pair still moves, last from"):
+        pair_search(ridge, (1.0, 1.0))

@@ -160,12 +160,70 @@ def rts_extended():
     return tracking.RTSSmoother(nonlinear()), observations()
 
 
-def rts_unscented():
-    return tracking.RTSSmoother(tracking.UnscentedKalmanFilter(nonlinear())), observations()
-
-
 def parallel_rts():
     return tracking.ParallelRTSSmoother(linear()), observations()
+
+
+def split_kalmannet():
+    networks = [
+        tracking.SingleUnitNetwork(2, 3, sees=sees, hidden_size=3, outputs=size, dtype=_dtype(), key=jax.random.key(18))
+        for sees, size in ((("evolution", "update"), 4), (("observation", "innovation"), 9))
+    ]
+    return tracking.KalmanFilter(linear(), tracking.SplitGain(*map(speaking, networks))), observations()
+
+
+def kalmannet_with_covariance():
+    network = tracking.CascadeNetwork(2, 3, expansion=1, breadth=2, dtype=_dtype(), key=jax.random.key(19))
+    readout = tracking.CalibratedCovariance(2, 3, hidden_size=3, dtype=_dtype(), key=jax.random.key(20))
+    gain = tracking.WithCovariance(tracking.RecurrentGain(speaking(network)), readout)
+    return tracking.KalmanFilter(linear(control=_normal(11, 2, 2)), gain), inputs()
+
+
+def rtsnet():
+    network = tracking.BackwardNetwork(2, expansion=1, breadth=2, dtype=_dtype(), key=jax.random.key(21))
+    return tracking.RTSSmoother(
+        extended_steady_state()[0], tracking.RecurrentSmootherGain(speaking(network))
+    ), observations()
+
+
+def rtsnet_two_passes():
+    networks = [
+        tracking.BackwardNetwork(2, expansion=1, breadth=2, dtype=_dtype(), key=jax.random.key(22)),
+        tracking.CascadeNetwork(2, 2, expansion=1, breadth=2, dtype=_dtype(), key=jax.random.key(23)),
+        tracking.BackwardNetwork(2, expansion=1, breadth=2, dtype=_dtype(), key=jax.random.key(24)),
+    ]
+    first, forward, backward = map(speaking, networks)
+    identity = jnp.eye(2, dtype=_dtype())
+    nothing = tracking.FixedSmootherGain(0 * identity)
+    rule = tracking.TwoPassSmoother(
+        tracking.RTSSmoother(tracking.KalmanFilter(linear()), tracking.RecurrentSmootherGain(first)),
+        tracking.RecurrentGain(forward, nominal=tracking.FixedGain(identity)),
+        tracking.RecurrentSmootherGain(backward, nominal=nothing, scale=jnp.array([2.0, 0.5], _dtype())),
+    )
+    return rule, observations()
+
+
+def recurrent_tracker():
+    key = jax.random.key(25)
+    return tracking.RecurrentTracker(3, 2, control_size=2, hidden_size=4, dtype=_dtype(), key=key), inputs()
+
+
+def bidirectional_tracker():
+    return tracking.BidirectionalTracker(3, 2, hidden_size=4, dtype=_dtype(), key=jax.random.key(26)), observations()
+
+
+def message_smoother():
+    return tracking.MessageSmoother(linear(), iterations=4), observations()
+
+
+def message_smoother_with_control_and_gaps():
+    return tracking.MessageSmoother(linear(control=_normal(11, 2, 2), starts="at"), iterations=4), inputs()
+
+
+def neural_augmented_smoother():
+    model = nonlinear()
+    smoother = tracking.NeuralAugmentedSmoother(model, features=3, step_size=0.05, iterations=4, key=jax.random.key(15))
+    return smoother, tracking.Inputs(observations(), present=inputs().present)
 
 
 RULES = {
@@ -180,6 +238,12 @@ RULES = {
     "KalmanNet": kalmannet,
     "KalmanNet with SingleUnitNetwork": kalmannet_single_unit,
     "KalmanNet with Saturation, FixedGain, control and gaps": kalmannet_robust,
+    "KalmanNet with CalibratedCovariance": kalmannet_with_covariance,
+    "SplitKalmanNet": split_kalmannet,
+    "RTSNet": rtsnet,
+    "RTSNet with two passes": rtsnet_two_passes,
+    "RecurrentTracker": recurrent_tracker,
+    "BidirectionalTracker": bidirectional_tracker,
     "UnscentedKalmanFilter": unscented,
     "UnscentedKalmanFilter with control and gaps": unscented_with_control_and_gaps,
     "KalmanFilter with InformationGain": kalman_information,
@@ -188,8 +252,10 @@ RULES = {
     "ParallelKalmanFilter": parallel_kalman,
     "RTSSmoother": rts,
     "extended RTSSmoother": rts_extended,
-    "unscented RTSSmoother": rts_unscented,
     "ParallelRTSSmoother": parallel_rts,
+    "MessageSmoother": message_smoother,
+    "MessageSmoother with control and gaps": message_smoother_with_control_and_gaps,
+    "NeuralAugmentedSmoother": neural_augmented_smoother,
 }
 
 # Rules that hold draws from what they compute: differentiating them raises.

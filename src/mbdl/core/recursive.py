@@ -135,11 +135,13 @@ class RecursiveRule(DecisionRule):
 
 
 def first_bad_step(outputs: Any) -> str:
-    """At which step outputs are first not finite, as the beginning of a message; nothing where there are no steps."""
+    """At which step outputs are first not finite, as the beginning of a message; nothing where they are."""
     lengths = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(outputs)}
     if len(lengths) != 1 or () in lengths:
         return ""
     bad = ~np.asarray(jax.vmap(all_finite)(outputs))
+    if not bad.any():
+        return ""
     return f"first at step {int(np.argmax(bad))} of {bad.size}. "
 
 

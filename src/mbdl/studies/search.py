@@ -1,9 +1,10 @@
-"""Searches for a positive number on a logarithmic grid, widened until the best value lies strictly inside."""
+"""Searches for positive numbers on logarithmic grids, widened until the best value lies strictly inside."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 LIMIT = 40
+ROUNDS = 30
 
 
 class Search(NamedTuple):
@@ -66,3 +67,67 @@ def log_search(score: Callable[[float], float], start: float, *, factor: float =
             tried[value] = score(value)
     best = max(tried, key=lambda value: tried[value])
     return Search(best, sorted(tried.items()))
+
+
+class PairSearch(NamedTuple):
+    """What a search for two numbers found.
+
+    Attributes:
+        best: the pair with the highest score.
+        rounds: for each round the values that were tried for the first and for the second number, in ascending order,
+            with their scores.
+    """
+
+    best: tuple[float, float]
+    rounds: list[tuple[list[tuple[float, float]], list[tuple[float, float]]]]
+
+
+def pair_search(
+    score: Callable[[float, float], float], start: tuple[float, float], *, factors: Sequence[float] = (2.0, 2.0**0.5)
+) -> PairSearch:
+    """Finds two positive numbers of the highest score by searching one after the other until neither moves.
+
+    Each round searches the first number and then the second, as `log_search` does, from where the round before ended.
+    When a round moves neither, the next ratio is taken.
+
+    Args:
+        score: of the first and the second number; the higher the better.
+        start: where both grids begin; positive.
+        factors: the grids' ratios, one after the other, each above one.
+
+    Returns:
+        The best pair, which its last round did not move: each number with a smaller and a larger one that were tried
+        beside the other and are not better.
+
+    Raises:
+        ValueError: for a start or a factor out of range, if a number leaves a range of many decades, or if the pair
+            still moves after many rounds.
+
+    Example:
+        >>> import math
+        >>> found = pair_search(lambda a, b: -(math.log(a / 3.0) ** 2) - math.log(a * b) ** 2, (1.0, 1.0))
+        >>> tuple(round(value, 2) for value in found.best)
+        (2.83, 0.35)
+    """
+    first, second = start
+    rounds = []
+    for factor in factors:
+        for _ in range(ROUNDS):
+            before = first, second
+            over_first = log_search(
+                lambda value, other=second: score(value, other), first, factor=factor, refinements=0
+            )
+            first = over_first.best
+            over_second = log_search(
+                lambda value, other=first: score(other, value), second, factor=factor, refinements=0
+            )
+            second = over_second.best
+            rounds.append((over_first.tried, over_second.tried))
+            if (first, second) == before:
+                break
+        else:
+            raise ValueError(
+                f"after {ROUNDS} rounds with ratio {factor:g} the best pair still moves, last from "
+                f"({before[0]:g}, {before[1]:g}) to ({first:g}, {second:g}); begin nearer to it, or with a larger ratio"
+            )
+    return PairSearch((first, second), rounds)

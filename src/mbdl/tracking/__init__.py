@@ -1,5 +1,6 @@
 """State estimation under a partly known model: filters, smoothers, and what can be learned in them."""
 
+from .augmented_smoother import NeuralAugmentedSmoother
 from .bearing_range import BearingRange
 from .calibrated_covariance import CalibratedCovariance
 from .canonical import canonical, random_canonical
@@ -16,6 +17,7 @@ from .filter import AbstractFilter
 from .fixed_gain import FixedGain
 from .gain import AbstractGain, Features, Uncertainty
 from .gain_network import AbstractGainNetwork, SingleUnitNetwork
+from .graph_refinement import GraphRefinement
 from .information_gain import InformationGain
 from .input_features import Differences, InputFeatures
 from .inputs import Inputs, Moment, nan_means_missing
@@ -27,6 +29,8 @@ from .linear import LinearGaussian
 from .linear_observation import LinearObservation
 from .linearised import FilterMemory
 from .lorenz import Lorenz, lorenz
+from .message_smoother import MessageSmoother, MessageSmootherState
+from .messages import Messages
 from .model import AbstractModel, TimeVarying
 from .nonlinear import NonlinearGaussian
 from .normalisation import AbstractNormalisation, Saturation, UnitNorm
@@ -36,10 +40,20 @@ from .parallel_rts import ParallelRTSSmoother
 from .particle import ParticleFilter
 from .pinhole import Pinhole
 from .recurrent_gain import RecurrentGain, RecurrentMemory
+from .recurrent_smoother_gain import (
+    BackwardHidden,
+    BackwardNetwork,
+    FixedSmootherGain,
+    RecurrentSmootherGain,
+    SteadyStateSmootherGain,
+)
+from .recurrent_tracker import BidirectionalTracker, RecurrentTracker, Tracked
+from .refinement import AbstractRefinement, NoRefinement
 from .resampling import multinomial_resampling, residual_resampling, stratified_resampling, systematic_resampling
 from .riccati_equation import riccati
 from .rotation import axes_rotation, plane_rotation
 from .rts import RTSSmoother
+from .rtsnet import RTSNet
 from .simulate import Simulated, simulate
 from .smoother import AbstractSmoother, Smoothed
 from .smoother_gain import AbstractSmootherGain, RTSGain, SmootherFeatures
@@ -47,8 +61,10 @@ from .spherical import Spherical
 from .split_gain import SplitGain
 from .split_kalmannet import SplitKalmanNet
 from .square_root_gain import SquareRootGain
+from .standardisation import Standardisation
 from .steady_state import SteadyState, SteadyStateGain
 from .taylor import taylor_transition
+from .two_pass import StateObserved, TwoPassSmoother
 from .unscented import UnscentedKalmanFilter
 from .van_der_pol import VanDerPol, van_der_pol
 from .wrapped_difference import WrappedDifference
@@ -60,9 +76,13 @@ __all__ = [
     "AbstractModel",
     "AbstractNormalisation",
     "AbstractReadout",
+    "AbstractRefinement",
     "AbstractSmoother",
     "AbstractSmootherGain",
+    "BackwardHidden",
+    "BackwardNetwork",
     "BearingRange",
+    "BidirectionalTracker",
     "CalibratedCovariance",
     "CascadeHidden",
     "CascadeNetwork",
@@ -77,7 +97,9 @@ __all__ = [
     "Features",
     "FilterMemory",
     "FixedGain",
+    "FixedSmootherGain",
     "GainCovariance",
+    "GraphRefinement",
     "InformationGain",
     "InputFeatures",
     "Inputs",
@@ -89,17 +111,25 @@ __all__ = [
     "LinearGaussian",
     "LinearObservation",
     "Lorenz",
+    "MessageSmoother",
+    "MessageSmootherState",
+    "Messages",
     "ModelCovariance",
     "Moment",
+    "NeuralAugmentedSmoother",
+    "NoRefinement",
     "NonlinearGaussian",
     "ParallelKalmanFilter",
     "ParallelRTSSmoother",
     "ParticleFilter",
     "Pinhole",
     "RTSGain",
+    "RTSNet",
     "RTSSmoother",
     "RecurrentGain",
     "RecurrentMemory",
+    "RecurrentSmootherGain",
+    "RecurrentTracker",
     "Saturation",
     "Simulated",
     "SingleUnitNetwork",
@@ -109,9 +139,14 @@ __all__ = [
     "SplitGain",
     "SplitKalmanNet",
     "SquareRootGain",
+    "StateObserved",
+    "Standardisation",
     "SteadyState",
     "SteadyStateGain",
+    "SteadyStateSmootherGain",
     "TimeVarying",
+    "Tracked",
+    "TwoPassSmoother",
     "Uncertainty",
     "UnitNorm",
     "UnscentedKalmanFilter",

@@ -25,8 +25,8 @@ class CalibratedMemory(NamedTuple):
 
 class CalibratedCovariance(AbstractReadout):
     r"""A covariance by a Cholesky factor that a recurrent network emits, relative to that of a nominal readout,
-    $$P_t = L_t N_t N_t^\top L_t^\top, \qquad P^0_t = L_t L_t^\top, \qquad N_t = \exp(\mathrm{diag}\, n_t) + \text{strictly
-    lower triangular}.$$
+    $$P_t = L_t N_t N_t^\top L_t^\top, \qquad P^0_t = L_t L_t^\top,$$
+    with $N_t$ lower triangular and, on its diagonal, the exponential of what the network says.
 
     The network looks at the whitened innovations $S^{-1/2} \nu$ of the nominal readout, saturated, whose size tells how
     far the model is from the truth. Before training $N = I$. Trained by `negative_log_likelihood`, with the gain or

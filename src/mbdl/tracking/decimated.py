@@ -10,7 +10,7 @@ from mbdl.core import loop, resolve, settle
 from .building import at_least_one
 from .covariance import draw
 from .inputs import Moment
-from .model import AbstractModel
+from .model import AbstractModel, check_noise
 from .simulate import Simulated
 
 
@@ -73,6 +73,7 @@ def _decimated(model: AbstractModel, key: PRNGKeyArray, steps: int, runs: int, e
             count = every if begins is False else jnp.where(begins, 0, every)
             state = jax.lax.fori_loop(0, count, follow, state)
             moment = Moment(time)
+            check_noise(model, moment)
             noise = draw(jax.random.fold_in(key, time), model.observation_noise_at(moment))
             return state, (model.observe(state, moment) + noise, state)
 

@@ -59,7 +59,7 @@ def expectation_maximisation(
         ValueError: for a parameter that varies in time, unknown names, fewer than one step, observations of another
             shape or that are not valid, or a step whose likelihood is not finite.
 
-    Not differentiable in its iterations' number; the model is that of the last step.
+    Not differentiable: it is a fit, as `mbdl.fit` is.
 
     Source: R. H. Shumway and D. S. Stoffer, "An approach to time series smoothing and forecasting using the EM
     algorithm", Journal of Time Series Analysis 3, 1982.
@@ -130,9 +130,13 @@ def _iterated(
     def step(parameters: Parameters, _: None) -> tuple[Parameters, Array]:
         current = _with(model, parameters)
         smoothed = jax.vmap(RTSSmoother(current).decide)(inputs)
-        return maximised(current, inputs, smoothed, names), jnp.sum(smoothed.filtered.log_likelihood)
+        return maximised(current, inputs, smoothed, names), _total(smoothed.filtered)
 
-    first = {name: dense(getattr(model, name)) for name in names}
+    first: Parameters = {name: dense(getattr(model, name)) for name in names}
     learned, log_likelihoods = loop(step, first, length=steps)
     last = jax.vmap(KalmanFilter(_with(model, learned)).decide)(inputs)
-    return learned, jnp.append(log_likelihoods, jnp.sum(last.log_likelihood))
+    return learned, jnp.append(log_likelihoods, _total(last))
+
+
+def _total(estimates: Any) -> Array:
+    return jnp.sum(estimates.log_likelihood)

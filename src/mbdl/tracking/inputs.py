@@ -109,8 +109,8 @@ def undeclared(x: Any) -> str | None:
         value = getattr(inputs, name)
         if value is not None and not bool(jnp.all(jnp.isfinite(value))):
             bad = ~jnp.isfinite(value)
-            steps = bad.reshape(bad.shape[0], -1).any(1) if bad.ndim > 1 or name == "duration" else None
-            where = "" if steps is None else f", first at step {int(jnp.argmax(steps))}"
+            sequence = inputs.observation.ndim > 1  # one input of a stream has no time axis
+            where = f", first at step {int(jnp.argmax(bad.reshape(len(bad), -1).any(1)))}" if sequence else ""
             remedy = (
                 "Declare missing ones: tracking.Inputs(observation, present=mask), or tracking.nan_means_missing"
                 if name == "observation"

@@ -41,8 +41,14 @@ class KalmanGain(AbstractGain):
 
 
 def whitener_of(covariance: Float[Array, "n n"]) -> Float[Array, "n n"]:
-    r"""The triangular $W$ with $W \Sigma W^\top = I$; NaN for a covariance that is not positive definite."""
+    r"""The triangular $W$ with $W \Sigma W^\top = I$; NaN for a covariance that is not positive definite.
+
+    A pivot that is zero to rounding may come out positive; it is not taken for one.
+    """
     if covariance.shape == (1, 1):
         return jnp.where(covariance > 0, 1 / jnp.sqrt(covariance), jnp.nan)
-    identity = jnp.eye(len(covariance), dtype=covariance.dtype)
-    return solve_triangular(jnp.linalg.cholesky(covariance), identity, lower=True)
+    size, dtype = len(covariance), covariance.dtype
+    factor = jnp.linalg.cholesky(covariance)
+    pivots, rounding = jnp.diagonal(factor) ** 2, size * jnp.finfo(dtype).eps * jnp.diagonal(covariance)
+    whitener = solve_triangular(factor, jnp.eye(size, dtype=dtype), lower=True)
+    return jnp.where(jnp.all(pivots > rounding), whitener, jnp.nan)

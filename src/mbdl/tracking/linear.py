@@ -75,27 +75,41 @@ class LinearGaussian(AbstractModel):
         self.control = None if control is None else as_map(control, size, None, f"{what}: control")
 
     def transit(self, state: Float[Array, " state"], moment: Moment) -> Float[Array, " state"]:
-        moved = at(self.transition, moment) @ state
-        if (self.control is None) != (moment.control is None):
+        moved = self.transit_jacobian(state, moment) @ state
+        if self.control is None and moment.control is None:
+            return moved
+        if moment.control is None:
+            raise ValueError("LinearGaussian: the model has a control matrix, and the inputs have no control")
+        if self.control is None:
             raise ValueError(
-                "LinearGaussian: the model has a control matrix, and the inputs have no control"
-                if moment.control is None
-                else "LinearGaussian: the inputs have a control, and the model has no control matrix; give it one "
+                "LinearGaussian: the inputs have a control, and the model has no control matrix; give it one "
                 "(control=B)"
             )
-        return moved if self.control is None else moved + at(self.control, moment) @ moment.control
+        shape = self.state_size, moment.control.shape[0]
+        return moved + _fitting(at(self.control, moment), shape, "control") @ moment.control
 
     def observe(self, state: Float[Array, " state"], moment: Moment) -> Float[Array, " observation"]:
-        return at(self.observation, moment) @ state
+        return self.observe_jacobian(state, moment) @ state
 
     def transit_jacobian(self, state: Float[Array, " state"], moment: Moment) -> Float[Array, "state state"]:
-        return at(self.transition, moment)
+        return _fitting(at(self.transition, moment), (self.state_size, self.state_size), "transition")
 
     def observe_jacobian(self, state: Float[Array, " state"], moment: Moment) -> Float[Array, "observation state"]:
-        return at(self.observation, moment)
+        return _fitting(at(self.observation, moment), (None, self.state_size), "observation")
 
     def process_noise_at(self, moment: Moment) -> Any:
         return at(self.process_noise, moment)
 
     def observation_noise_at(self, moment: Moment) -> Any:
         return at(self.observation_noise, moment)
+
+
+def _fitting(matrix: Any, shape: tuple[int | None, int], name: str) -> Array:
+    """A matrix at a moment, of the shape that the states and the inputs ask for."""
+    if len(matrix.shape) != 2 or shape != (shape[0] and matrix.shape[0], matrix.shape[1]):
+        shown = " ".join("any" if n is None else str(n) for n in shape)
+        raise ValueError(
+            f"LinearGaussian: the matrix of the {name} has shape {matrix.shape} at a moment; expected [{shown}] (rows, "
+            "columns), for the states of the model and the control of the inputs"
+        )
+    return matrix

@@ -69,8 +69,9 @@ def linearised_step(
         expected = model.observe(mean, moment)
         H = seen(model.observe_jacobian(mean, moment), inputs.present)
         again = features._replace(expected=expected, observation_map=H)
-        shifted = seen(model.innovation(inputs.observation, expected), inputs.present) - H @ (predicted - mean)
-        K, uncertainty, kept = gain(model, memory.gain, shifted, again)
-        mean = predicted + K @ shifted
+        # That of the model linearised here, so that it goes with the covariance that the gain gives.
+        innovation = seen(model.innovation(inputs.observation, expected), inputs.present) - H @ (predicted - mean)
+        K, uncertainty, kept = gain(model, memory.gain, innovation, again)
+        mean = predicted + K @ innovation
     estimates = estimates_of(mean, predicted, innovation, uncertainty, inputs)
     return FilterMemory(memory.time + 1, mean, kept), estimates

@@ -54,7 +54,8 @@ def _transition(model: LinearGaussian, inputs: Inputs, smoothed: Smoothed, learn
     moments = Moment(times, inputs.control, inputs.duration)
     zero = jnp.zeros_like(model.initial_mean)
     moved = mean - jax.vmap(jax.vmap(lambda moment: model.transit(zero, moment)))(moments)
-    weight = jnp.broadcast_to(1.0 - jnp.asarray(model.begins(moments), mean.dtype), mean.shape[:2])
+    begins: Any = model.begins(moments)
+    weight = jnp.broadcast_to(1.0 - jnp.asarray(begins, mean.dtype), mean.shape[:2])
 
     F = model.transition
     if learn:

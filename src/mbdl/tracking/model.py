@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from mbdl.core import as_leaf
 from mbdl.core.checks import finite, floating
 
-from .covariance import as_covariance
+from .covariance import Factor, as_covariance
 from .inputs import Moment
 
 Starts = Literal["before", "at"]
@@ -108,6 +108,23 @@ class TimeVarying(eqx.Module):
 def at(parameter: Any, moment: Moment) -> Any:
     """The value of a parameter at a moment: itself, or what a function of the moment gives."""
     return parameter(moment) if callable(parameter) else parameter
+
+
+def check_noise(model: AbstractModel, moment: Moment) -> None:
+    """Raise unless the noise at a moment fits the states and the observations; a smaller one would be broadcast.
+
+    Raises:
+        ValueError: for a noise of another size.
+    """
+    sizes = {"process": model.state_size, "observation": model.observation_size(moment)}
+    for name, size in sizes.items():
+        noise = jax.eval_shape(getattr(model, f"{name}_noise_at"), moment)
+        shape = getattr(noise, "factor", noise).shape
+        if shape[0] != size or (not isinstance(noise, Factor) and shape != (size, size)):
+            raise ValueError(
+                f"{type(model).__name__}: {name}_noise has shape {shape} at a moment; expected {size} rows, one for "
+                f"each component of {'a state' if name == 'process' else 'an observation'}"
+            )
 
 
 def check_initial(mean: Any, covariance: Any, starts: Any, what: str) -> tuple[Any, Any]:

@@ -11,7 +11,7 @@ from mbdl.core import loop, resolve, settle
 
 from .covariance import draw
 from .inputs import Moment
-from .model import AbstractModel
+from .model import AbstractModel, check_noise
 
 
 class Simulated(NamedTuple):
@@ -52,7 +52,8 @@ def simulate(
         `Simulated(observations, states)`, in this order, since that of a risk's data is context, then target.
 
     Raises:
-        ValueError: for fewer than one step or run, or controls or durations of another length.
+        ValueError: for fewer than one step or run, controls or durations of another length, or a noise that does
+            not fit.
 
     >>> import jax, jax.numpy as jnp
     >>> from mbdl import tracking
@@ -86,6 +87,7 @@ def _simulate(
 
         def step(state: Array, x: tuple[Array, Any, Any]) -> tuple[Array, tuple[Array, Array]]:
             moment = Moment(*x)
+            check_noise(model, moment)
             process_key, observation_key = jax.random.split(jax.random.fold_in(key, moment.time))
             moved = model.transit(state, moment) + draw(process_key, model.process_noise_at(moment))
             begins = model.begins(moment)

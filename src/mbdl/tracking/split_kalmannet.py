@@ -21,7 +21,8 @@ def SplitKalmanNet(
 ) -> Filter:
     r"""Split-KalmanNet: the (extended) Kalman filter of a partly known model, with the gain $K_t = G_1 H_t^\top G_2$ of
     which one network corrects the covariance $G_1$ of the prediction and another the inverse $G_2$ of that of the
-    innovation. Before training it is the steady-state Kalman filter of the model.
+    innovation. Before training it is the steady-state Kalman filter of the model; for a nonlinear one, with $H_t$
+    and $S_t$ of the current linearisation.
 
     Args:
         model: a `LinearGaussian`, or another model for the extended filter.
@@ -32,8 +33,8 @@ def SplitKalmanNet(
     Returns:
         a `KalmanFilter` or `ExtendedKalmanFilter` with a `SplitGain`.
 
-    Source: G. Choi, J. Park, N. Shlezinger, Y. C. Eldar and N. Lee, "Split-KalmanNet: A robust model-based deep learning
-    approach for state estimation", IEEE Transactions on Vehicular Technology, 2023.
+    Source: G. Choi, J. Park, N. Shlezinger, Y. C. Eldar and N. Lee, "Split-KalmanNet: A robust model-based deep
+    learning approach for state estimation", IEEE Transactions on Vehicular Technology, 2023.
 
     >>> import jax, jax.numpy as jnp, mbdl
     >>> from mbdl import tracking
@@ -42,7 +43,7 @@ def SplitKalmanNet(
     ...     observation_noise=jnp.eye(2), initial_mean=jnp.zeros(2), initial_covariance=jnp.zeros((2, 2)),
     ... )
     >>> print(mbdl.spectrum(tracking.SplitKalmanNet(model, key=jax.random.key(0))))
-    KalmanFilter: DNN-aided (22 known, 32,488 learned)
+    KalmanFilter: DNN-aided (22 known, 31,528 learned)
     """
     networks = split_networks(*sizes(model), dtype_of(model), jax.random.split(key))
     return substitute(

@@ -40,7 +40,9 @@ class SquareRootGain(AbstractGain):
         both = triangular(jnp.concatenate([upper, lower]))
         root, shifted, updated = both[:n, :n], both[n:, :n], both[n:, n:]
         W = solve_triangular(root, jnp.eye(n, dtype=dtype), lower=True)
-        W = jnp.where(jnp.all(jnp.isfinite(W)), W, jnp.nan)
+        # A row that the rows above it span leaves a pivot that is zero to rounding, and may come out above it.
+        rounding = both.shape[1] * jnp.finfo(dtype).eps * jnp.linalg.norm(root, axis=1)
+        W = jnp.where(jnp.all(jnp.abs(jnp.diagonal(root)) > rounding), W, jnp.nan)
         uncertainty = Uncertainty(
             covariance=updated @ updated.T,
             predicted=predicted @ predicted.T,

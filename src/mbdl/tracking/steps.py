@@ -8,14 +8,14 @@ from jaxtyping import Array, Float
 
 from .estimates import Estimates, gaussian_log_density
 from .inputs import Inputs, Moment, as_inputs, counted
-from .model import AbstractModel
+from .model import AbstractModel, check_noise
 
 
 def checked(model: AbstractModel, x: Any) -> Inputs:
     """The inputs of one time, of the size that the model observes.
 
     Raises:
-        ValueError: for another size.
+        ValueError: for another size, or a noise of the model that does not fit.
     """
     inputs = as_inputs(x)
     if inputs.observation.ndim != 1:
@@ -30,6 +30,7 @@ def checked(model: AbstractModel, x: Any) -> Inputs:
             f"an observation has {inputs.observation.shape[0]} components and the model observes {size}. Give the "
             "observations as [time observation], in the order of the model"
         )
+    check_noise(model, moment)
     return inputs
 
 

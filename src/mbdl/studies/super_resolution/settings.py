@@ -44,7 +44,7 @@ class Settings:
 
     denoiser_width: int = setting(48, "channels of the denoiser")
     denoiser_depth: int = setting(6, "convolutions of the denoiser")
-    denoiser_noise: tuple[float, ...] = setting((0.0, 0.06), "range of noise levels it is trained for")
+    denoiser_noise: tuple[float, ...] = setting((0.0, 0.12), "range of noise levels it is trained for")
     plug_iterations: int = setting(24, "iterations of plug-and-play ADMM")
 
     seeds: int = setting(3, "training seeds of each learned rule")

@@ -45,7 +45,7 @@ def stages(run: Run) -> list[Stage]:
                 f"tune-plug-and-play-{seed}",
                 title,
                 partial(tuning.tune_plug_and_play, seed=seed),
-                60 if seed == 0 else 25,
+                150 if seed == 0 else 60,
             )
         )
     for entry in ENTRIES:

@@ -9,7 +9,7 @@ import numpy as np
 
 import mbdl
 from mbdl.core import DecisionRule
-from mbdl.studies.search import log_search
+from mbdl.studies.search import log_search, pair_search
 from mbdl.studies.study import Run
 from mbdl.studies.super_resolution import problem, rules
 from mbdl.studies.super_resolution.settings import Settings
@@ -57,29 +57,23 @@ def _tune(run: Run, name: str, make: Any, start: float, iterations: int) -> dict
 
 
 def tune_plug_and_play(run: Run, seed: int) -> dict[str, Any]:
-    """Searches penalty and noise level of plug-and-play ADMM, one after the other, twice, the denoiser frozen."""
+    """Searches noise level and penalty of plug-and-play ADMM in turn, until neither moves, the denoiser frozen."""
     settings: Settings = run.settings
     operator = problem.forward(settings)
     trained: Any = run.load_rule(rule_name("denoiser", seed))
 
-    def score(penalty: float, noise_level: float) -> float:
+    def score(noise_level: float, penalty: float) -> float:
         found = training_score(run, rules.plug_and_play(settings, operator, trained, penalty, noise_level))
         run.announce(f"    penalty {penalty:.3g}, noise level {noise_level:.3g}: {found:.2f} dB")
         return found
 
     if seed:
-        penalty, noise_level = (run[f"tune-plug-and-play-{0}"][name] for name in ("penalty", "noise_level"))
-        factor, rounds = 2.0**0.5, 1
+        first = run["tune-plug-and-play-0"]
+        start, factors = (first["noise_level"], first["penalty"]), (2.0**0.5,)
     else:
-        penalty, noise_level, factor, rounds = rules.first_penalty(settings), 1.5 * settings.noise, 2.0, 2
-    tried = []
-    for index in range(rounds):
-        ratio = factor if index == 0 else 2.0**0.5
-        over_levels = log_search(lambda level: score(penalty, level), noise_level, factor=ratio, refinements=0)  # noqa: B023
-        noise_level = over_levels.best
-        over_penalties = log_search(lambda value: score(value, noise_level), penalty, factor=ratio, refinements=0)  # noqa: B023
-        penalty = over_penalties.best
-        tried.append({"noise_level": over_levels.tried, "penalty": over_penalties.tried})
+        start, factors = (4 * settings.noise, 4 * rules.first_penalty(settings)), (2.0, 2.0**0.5)
+    (noise_level, penalty), rounds = pair_search(score, start, factors=factors)
+    tried = [{"noise_level": levels, "penalty": penalties} for levels, penalties in rounds]
     plain = rules.plug_and_play(settings, operator, trained, penalty, noise_level)
     rule = mbdl.tuned(plain, lambda r: (r.penalty, r.prior.noise_level))
     run.save_rule(rule_name("plug-and-play", seed), rules.deployed(settings, rule))
@@ -87,7 +81,7 @@ def tune_plug_and_play(run: Run, seed: int) -> dict[str, Any]:
         "penalty": penalty,
         "noise_level": noise_level,
         "tried": tried,
-        "score": score(penalty, noise_level),
+        "score": score(noise_level, penalty),
         "values": int(np.sum([len(part["noise_level"]) + len(part["penalty"]) for part in tried])),
     }
 

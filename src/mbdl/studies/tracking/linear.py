@@ -26,7 +26,7 @@ class LinearSettings(TrackingSettings):
 
 ALL = (
     *("filter-true", "filter", "filter-tuned", "filter-noise", "filter-model", "kalmannet", "recurrent"),
-    *("smoother-true", "smoother", "smoother-tuned", "smoother-model", "rtsnet"),
+    *("smoother-true", "smoother", "smoother-tuned", "smoother-model", "rtsnet", "bidirectional"),
 )
 """The rules that are compared where the model is wrong."""
 
@@ -60,7 +60,7 @@ def cases(settings: LinearSettings) -> tuple[Case, ...]:
                 published=PUBLISHED.get(level, {}) if settings.size == 2 and settings.ratio == 0.0 else {},
             )
         )
-    noises = {"r2": 1.0, "q2": 10 ** (settings.wrong_ratio / 10)}
+    noises: dict[str, Any] = {"r2": 1.0, "q2": 10 ** (settings.wrong_ratio / 10)}
     assumed = tracking.canonical(settings.size, **noises)
     usual = settings.size == 2 and settings.wrong_ratio == -20.0 and settings.angle == 10.0
     found.append(

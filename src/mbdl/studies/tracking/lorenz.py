@@ -19,6 +19,7 @@ from mbdl.studies.tracking.stages import Curve, stages
 class LorenzSettings(TrackingSettings):
     """The conditions of the Lorenz attractor."""
 
+    network_steps: int = setting(500, "training steps of networks")
     step: float = setting(0.02, "time between observations")
     order: int = setting(5, "order of the Taylor series of the transition")
     level: float = setting(10.0, "level 1/r² where the model is discrete, dB")
@@ -27,7 +28,7 @@ class LorenzSettings(TrackingSettings):
     steps: int = setting(100, "observations of a trajectory")
     spherical_level: float = setting(30.0, "level 1/r² = 1/q² of the observation in spherical coordinates, dB")
     spherical_steps: int = setting(20, "observations of such a trajectory")
-    decimated_steps: int = setting(300, "observations of a decimated training trajectory")
+    decimated_steps: int = setting(200, "observations of a decimated training trajectory")
     decimated_runs: int = setting(100, "training trajectories of the decimated system")
     decimated_test_steps: int = setting(3000, "observations of a decimated test trajectory")
     fine: float = setting(1e-5, "time step at which the continuous system is simulated")
@@ -37,13 +38,22 @@ class LorenzSettings(TrackingSettings):
 
 WRONG = (
     *("filter-true", "filter", "unscented", "particle", "filter-tuned", "filter-noise", "filter-model"),
-    *("kalmannet", "recurrent", "smoother-true", "smoother", "smoother-tuned", "smoother-model", "rtsnet"),
+    *(
+        "kalmannet",
+        "recurrent",
+        "smoother-true",
+        "smoother",
+        "smoother-tuned",
+        "smoother-model",
+        "rtsnet",
+        "bidirectional",
+    ),
 )
 """The rules that are compared where the observation is rotated."""
 
 DECIMATED = (
     *("filter", "particle", "filter-tuned", "filter-noise", "kalmannet", "recurrent"),
-    *("smoother", "smoother-tuned", "rtsnet", "rtsnet-2"),
+    *("smoother", "smoother-tuned", "rtsnet", "rtsnet-2", "bidirectional"),
 )
 """The rules that are compared on the decimated system."""
 
@@ -51,7 +61,12 @@ DECIMATED = (
 def cases(settings: LorenzSettings) -> tuple[Case, ...]:
     """The conditions: a rotated observation, a nonlinear one, and the continuous system."""
     r2 = 10 ** (-settings.level / 10)
-    discrete = {"step": settings.step, "order": settings.order, "r2": r2, "q2": r2 * 10 ** (settings.ratio / 10)}
+    discrete: dict[str, Any] = {
+        "step": settings.step,
+        "order": settings.order,
+        "r2": r2,
+        "q2": r2 * 10 ** (settings.ratio / 10),
+    }
     usual = (settings.level, settings.ratio, settings.angle, settings.order) == (10.0, -20.0, 1.0, 5)
     rotated = Case(
         name="observation",
@@ -119,7 +134,7 @@ def _observation(model: Any) -> Any:
     return model.observation.matrix
 
 
-MIDDLE, EXTENT = (0.0, 0.0, 24.0), (8.0, 9.0, 8.5)
+MIDDLE, EXTENT = np.array([0.0, 0.0, 24.0]), np.array([8.0, 9.0, 8.5])
 """Roughly the mean of the attractor and the standard deviations of its components."""
 
 BURN_IN = 50
@@ -128,7 +143,7 @@ BURN_IN = 50
 
 def _decimated(key: PRNGKeyArray, runs: int, split: str, settings: LorenzSettings) -> tracking.Simulated:
     steps = settings.decimated_test_steps if split == "test" else settings.decimated_steps
-    start = {"initial_mean": MIDDLE, "initial_covariance": np.diag(EXTENT) ** 2}
+    start: dict[str, Any] = {"initial_mean": MIDDLE, "initial_covariance": np.diag(EXTENT) ** 2}
     drawn = tracking.decimated(
         tracking.lorenz(step=settings.fine, order=5, r2=1.0, q2=0.0, **start),
         key,

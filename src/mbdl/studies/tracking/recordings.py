@@ -41,7 +41,8 @@ class Recordings:
 
     def part(self, which: Any) -> "Recordings":
         """Some of the sequences."""
-        return Recordings(*(None if value is None else value[which] for value in vars(self).values()))
+        parts: Any = (None if value is None else value[which] for value in vars(self).values())
+        return Recordings(*parts)
 
     def cut(self, parts: int) -> "Recordings":
         """Each sequence cut into as many consecutive ones; what does not fill the last one is left out."""
