@@ -81,7 +81,8 @@ def _sizes(case: Case) -> tuple[int, int]:
 
 
 def _scales(data: Trajectories) -> tracking.Standardisation:
-    return tracking.Standardisation.of(*data)
+    observations, states = map(jnp.asarray, data)
+    return tracking.Standardisation.of(observations, states)
 
 
 def _recurrent(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories) -> Any:
