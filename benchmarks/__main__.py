@@ -1,4 +1,4 @@
-"""The command: `python -m benchmarks [lasso unfolded lista convolution] [--rounds N] [--quick] [--json FILE]`."""
+"""The command: `python -m benchmarks [NAME ...] [--rounds N] [--quick] [--json FILE]`."""
 
 import argparse
 import importlib
@@ -8,8 +8,8 @@ import os
 import platform
 from pathlib import Path
 
-NAMES = ("lasso", "unfolded", "lista", "convolution")
-PACKAGES = ("mbdl", "jax", "torch", "deepinv", "scikit-learn")
+NAMES = ("lasso", "unfolded", "lista", "convolution", "filters", "kalmannet")
+PACKAGES = ("mbdl", "jax", "torch", "deepinv", "scikit-learn", "dynamax", "filterpy")
 
 
 def main(arguments: list[str] | None = None) -> None:

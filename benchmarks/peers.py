@@ -1,4 +1,4 @@
-"""The same models in plain PyTorch and in deepinv, which are imported only when they are asked for."""
+"""The peers, imported only when they are asked for, and the same models in plain PyTorch and in deepinv."""
 
 import warnings
 from collections.abc import Callable
@@ -36,6 +36,24 @@ def deepinv() -> Any:
     except Exception as error:
         raise Missing(f"cannot be imported ({type(error).__name__}: {error})") from error
     return deepinv
+
+
+def dynamax() -> Any:
+    """dynamax's inference for linear Gaussian models, or `Missing`."""
+    try:
+        from dynamax.linear_gaussian_ssm import inference
+    except Exception as error:
+        raise Missing(f"cannot be imported ({type(error).__name__}: {error})") from error
+    return inference
+
+
+def filterpy() -> Any:
+    """filterpy's Kalman filters, or `Missing`."""
+    try:
+        from filterpy import kalman
+    except ImportError as error:
+        raise Missing(f"not installed ({error})") from error
+    return kalman
 
 
 def train(model: Any, xs: Any, targets: Any, learning_rate: float, **options: Any) -> Callable[[], float]:

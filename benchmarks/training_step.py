@@ -13,25 +13,25 @@ from mbdl import core, training
 LEARNING_RATE = 1e-3
 
 
-def step(rule: Any, xs: jax.Array, targets: jax.Array) -> Callable[[], jax.Array]:
+def step(rule: Any, xs: jax.Array, targets: jax.Array, loss: Callable = training.losses.mse) -> Callable[[], jax.Array]:
     """A program that takes one Adam step a call, and returns the loss."""
     learned, rest = core.partition(rule)
     optimiser = optax.adam(LEARNING_RATE)
-    risk = training.supervised((xs, targets), training.losses.mse)
+    risk = training.supervised((xs, targets), loss)
 
     @partial(jax.jit, donate_argnums=(0, 1))
     def update(learned: Any, state: Any, batch: Any) -> tuple[Any, Any, jax.Array]:
-        loss, gradient = jax.value_and_grad(lambda part: risk(core.combine(part, rest), batch))(learned)
+        value, gradient = jax.value_and_grad(lambda part: risk(core.combine(part, rest), batch))(learned)
         updates, state = optimiser.update(gradient, state, learned)
-        return optax.apply_updates(learned, updates), state, loss
+        return optax.apply_updates(learned, updates), state, value
 
     # The first state is donated: a copy keeps the rule's own arrays alive.
     learned = jax.tree.map(lambda leaf: leaf.copy(), learned)
     held = [learned, optimiser.init(learned)]
 
     def run() -> jax.Array:
-        held[0], held[1], loss = update(*held, (xs, targets))
-        return jax.block_until_ready(loss)
+        held[0], held[1], value = update(*held, (xs, targets))
+        return jax.block_until_ready(value)
 
     return run
 

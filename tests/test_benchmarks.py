@@ -21,7 +21,7 @@ def _importable(monkeypatch):
     def missing():
         raise timing.Missing("not installed")
 
-    for peer in ("torch", "deepinv"):
+    for peer in ("torch", "deepinv", "dynamax", "filterpy"):
         monkeypatch.setattr(peers, peer, missing)
 
 
@@ -134,11 +134,82 @@ def test_forms_of_the_convolution_agree():
     assert jnp.ones(1).dtype == jnp.float32
 
 
+def test_filters_are_measured_without_their_peers():
+    from benchmarks import filters
+
+    tables = filters.run(rounds=1, sizes=(2,), steps=3, many=3, few=2, outputs=filters.OUTPUTS[::2])
+    measured = _by_name(tables)
+    assert [set(m) for m in measured] == 2 * [{"mbdl", "dynamax"}, {"mbdl", "dynamax", "filterpy"}]
+    for table in measured:
+        assert len(table["mbdl"].times) == 1
+        assert all("not installed" in m.reason for name, m in table.items() if name != "mbdl")
+
+
+def test_what_is_measured_of_filters_is_the_posterior_of_all_states():
+    from benchmarks import filters
+
+    steps, size = 4, 2
+    model, ys = filters.problem(size, steps=steps, runs=3)
+    F, Q = np.asarray(model.transition, float), np.asarray(model.process_noise, float)
+    # All states are G times what drives them: the first state, then the noises.
+    G = np.zeros((steps * size, steps * size))
+    for t in range(steps):
+        for k in range(t + 1):
+            G[t * size : (t + 1) * size, k * size : (k + 1) * size] = np.linalg.matrix_power(F, t - k)
+    driving = np.kron(np.diag([0.0] + [1.0] * (steps - 1)), Q)
+    driving[:size, :size] = np.asarray(model.initial_covariance)
+    prior = G @ driving @ G.T
+    K = prior @ np.linalg.inv(prior + np.eye(steps * size))  # every state is observed, with unit variance
+    posterior = prior - K @ prior
+    means = (np.asarray(ys, float).reshape(3, -1) @ K.T).reshape(3, steps, size)
+    blocks = posterior.reshape(steps, size, steps, size)[np.arange(steps), :, np.arange(steps)]
+    smoothed, covariances = filters.ours(model, ys, filters.OUTPUTS[2])()
+    # Four steps of single precision.
+    np.testing.assert_allclose(smoothed, means, atol=1e-5)
+    np.testing.assert_allclose(covariances, np.broadcast_to(blocks, covariances.shape), atol=1e-5)
+    (filtered,) = filters.ours(model, ys, filters.OUTPUTS[0])()
+    np.testing.assert_allclose(filtered[:, -1], means[:, -1], atol=1e-5)
+    assert np.max(np.abs(filtered[:, 0] - means[:, 0])) > 1e-2
+    assert filters.difference((np.array([1.0, 2.2]),), (np.array([1.0, 2.0]),)) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(("system", "numbers"), [("linear 2×2", 5208), ("Lorenz 3×3", 23928)])
+def test_kalmannet_has_the_size_of_the_paper_and_its_units_are_those_of_the_library(system, numbers):
+    from benchmarks import kalmannet
+    from mbdl import core, tracking
+
+    rule, ys, _ = kalmannet.problem(system, steps=2, batch=1)
+    assert core.count(core.partition(rule)[0]) == numbers
+    plain = core.resolve(rule)
+    # The first observation by hand: the state has not moved yet, and the observation differs from what was expected.
+    estimates = rule(ys[0])
+    innovation = np.asarray(estimates.innovation[0])
+    direction, nothing = jnp.asarray(innovation / np.linalg.norm(innovation)), jnp.zeros(plain.model.state_size)
+    differences = tracking.Differences(direction, direction, nothing, nothing)
+    gain, units = kalmannet.nominal(rule)
+    correction = units * np.asarray(plain.gain.network(plain.gain.initial, differences)[0]).reshape(gain.shape)
+    expected = np.asarray(estimates.predicted_mean[0]) + (gain + correction) @ innovation
+    np.testing.assert_allclose(estimates.mean[0], expected, rtol=1e-5, atol=1e-6)
+    assert np.max(np.abs(correction @ innovation)) > 1e-3
+
+
+def test_kalmannet_tables_have_the_step_and_the_forward_pass():
+    from benchmarks import kalmannet
+
+    step, forward = _by_name(kalmannet.run(rounds=1, steps=2, batch=2, systems=("linear 2×2",)))
+    for measured in (step, forward):
+        assert len(measured["mbdl"].times) == 1
+        assert all("not installed" in m.reason for name, m in measured.items() if name != "mbdl")
+
+
 def test_the_command_lists_what_there_is(capsys):
     from benchmarks import __main__ as command
 
     with pytest.raises(SystemExit):
         command.main(["nonsense"])
-    assert "unknown: nonsense; there are lasso, unfolded, lista, convolution" in capsys.readouterr().err
+    assert (
+        "unknown: nonsense; there are lasso, unfolded, lista, convolution, filters, kalmannet"
+        in capsys.readouterr().err
+    )
     settings = command.machine(False)
     assert "torch" in settings["Packages"]

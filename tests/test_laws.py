@@ -24,14 +24,15 @@ import mbdl
 from mbdl import core
 
 RULES = {**INVERSE, **NETWORKS, **TRACKING}
+BUILT = {name: make()[0] for name, make in RULES.items()}
 every_rule = pytest.mark.parametrize("make", RULES.values(), ids=RULES.keys())
 DIFFERENTIABLE = {name: make for name, make in RULES.items() if name not in NONDIFFERENTIABLE}
 every_differentiable_rule = pytest.mark.parametrize("make", DIFFERENTIABLE.values(), ids=DIFFERENTIABLE.keys())
-RECURSIVE = {name: make for name, make in RULES.items() if isinstance(make()[0], mbdl.RecursiveRule)}
+RECURSIVE = {name: make for name, make in RULES.items() if isinstance(BUILT[name], mbdl.RecursiveRule)}
 every_recursion = pytest.mark.parametrize("make", RECURSIVE.values(), ids=RECURSIVE.keys())
-SOLVERS = {name: make for name, make in RULES.items() if isinstance(make()[0], mbdl.IterativeSolver)}
+SOLVERS = {name: make for name, make in RULES.items() if isinstance(BUILT[name], mbdl.IterativeSolver)}
 every_solver = pytest.mark.parametrize("make", SOLVERS.values(), ids=SOLVERS.keys())
-TUNABLE = {name: make for name, make in SOLVERS.items() if make()[0].hyperparameters()}
+TUNABLE = {name: make for name, make in SOLVERS.items() if BUILT[name].hyperparameters()}
 
 LAYERS = 3
 

@@ -64,12 +64,16 @@ def test_settings_survive_json_and_other_versions_are_refused():
         restore(Example, stored)
 
 
-def test_every_setting_of_every_study_is_described():
+def test_every_setting_of_every_study_is_described(tmp_path):
     from mbdl import studies
+
+    recordings = tmp_path / "recordings.csv"
+    recordings.write_text("y1\n1\n2\n", encoding="utf-8")
 
     for name in studies.names():
         settings = studies.study(name).settings
         for field in dataclasses.fields(settings):
             assert field.metadata["help"], field.name
             assert f"{field.name}=" in describe(settings)
-        settings(**studies.study(name).quick)
+        needed = {"data": str(recordings)} if "data" in settings.__dataclass_fields__ else {}
+        settings(**studies.study(name).quick, **needed)

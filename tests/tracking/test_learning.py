@@ -1,4 +1,4 @@
-"""A noise covariance learned through the Kalman filter, by error and by likelihood, as in the companion book."""
+"""A noise covariance learned through the Kalman filter, by error and by likelihood: an example of the book."""
 
 import jax
 import jax.numpy as jnp

@@ -47,6 +47,24 @@ def test_what_a_missing_observation_holds_changes_nothing_and_its_absence_does(m
     assert not np.allclose(tracker(given).mean, tracker(whole).mean)
 
 
+@pytest.mark.parametrize("make", [tracking.RecurrentTracker, tracking.BidirectionalTracker])
+def test_a_standardised_tracker_is_the_plain_one_in_other_units(make):
+    plain = make(3, 2, control_size=2, key=KEY)
+    mean, deviation = jnp.array([1.0, -2.0, 3.0]), jnp.array([2.0, 0.5, 4.0])
+    scales = tracking.Standardisation(mean, deviation, jnp.array([5.0, 6.0]), jnp.array([0.1, 10.0]))
+    standardised = make(3, 2, control_size=2, standardisation=scales, key=KEY)
+    given = inputs()
+    moved = tracking.Inputs(mean + deviation * given.observation, given.control, given.present)
+    expected = jnp.array([5.0, 6.0]) + jnp.array([0.1, 10.0]) * plain(given).mean
+    np.testing.assert_allclose(standardised(moved).mean, expected, rtol=1e-4, atol=1e-4)
+    assert mbdl.spectrum(standardised).known == 10
+
+
+def test_bad_scales_are_refused():
+    with pytest.raises(ValueError, match="Standardisation: a deviation must be positive"):
+        tracking.Standardisation(jnp.zeros(1), jnp.zeros(1), jnp.zeros(1), jnp.ones(1))
+
+
 def test_it_learns_to_track():
     ys, states = tracking.simulate(linear(), jax.random.key(1), steps=10, runs=300)
     train, test = (ys[:200], states[:200]), (ys[200:], states[200:])

@@ -5,7 +5,7 @@ from .coarse_denoiser import CoarseDenoiser
 from .conv import Conv
 from .denoiser import AbstractDenoiser
 from .dncnn import DnCNN
-from .gru import GRU, gated
+from .gru import GRU
 from .mlp import MLP, Linear
 from .resampling import depth_to_space, space_to_depth, upsample
 from .rule import NetworkRule
@@ -25,7 +25,6 @@ __all__ = [
     "UpsampleCNN",
     "cast",
     "depth_to_space",
-    "gated",
     "space_to_depth",
     "upsample",
 ]

@@ -81,21 +81,10 @@ class GRU(eqx.Module):
                 f"GRU expected a hidden state and an input of the shapes {expected}, got {(hidden.shape, x.shape)}; "
                 "map over a batch with jax.vmap."
             )
-        return gated(hidden, self.input_weight @ x + self.input_bias, self.hidden_weight @ hidden + self.hidden_bias)
-
-
-def gated(
-    hidden: Float[Array, " hidden_size"], of_input: Float[Array, " gates"], of_hidden: Float[Array, " gates"]
-) -> Float[Array, " hidden_size"]:
-    """The next hidden state from the gates' sums over the input and over the hidden state; for authors of networks.
-
-    Args:
-        hidden: the hidden state before.
-        of_input: $W x + b$, stacked in the order $r, z, n$.
-        of_hidden: $U h + c$, likewise.
-    """
-    size = hidden.shape[-1]
-    opened = jax.nn.sigmoid(of_input[: 2 * size] + of_hidden[: 2 * size])
-    reset, update = opened[:size], opened[size:]
-    candidate = jnp.tanh(of_input[2 * size :] + reset * of_hidden[2 * size :])
-    return candidate + update * (hidden - candidate)
+        of_input = self.input_weight @ x + self.input_bias
+        of_hidden = self.hidden_weight @ hidden + self.hidden_bias
+        size = self.hidden_size
+        opened = jax.nn.sigmoid(of_input[: 2 * size] + of_hidden[: 2 * size])
+        reset, update = opened[:size], opened[size:]
+        candidate = jnp.tanh(of_input[2 * size :] + reset * of_hidden[2 * size :])
+        return candidate + update * (hidden - candidate)

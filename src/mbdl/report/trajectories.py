@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from mbdl.report.charts import LINES
 from mbdl.report.style import LIGHT, Theme
 
 COLUMNS = 3
@@ -66,7 +67,10 @@ def _in_time(trajectory: dict[str, Any], arrays: dict[str, np.ndarray], theme: T
     for component, axes in enumerate(grid):
         axes.set_facecolor(theme.ground)
         axes.grid(color=theme.grid, linewidth=0.7)
+        used: dict[Any, int] = {}
         for line in trajectory["lines"]:
+            order = used.get(line.get("strategy"), 0)
+            used[line.get("strategy")] = order + 1
             values = arrays[line["name"]]
             if component >= values.shape[1]:
                 continue
@@ -77,7 +81,8 @@ def _in_time(trajectory: dict[str, Any], arrays: dict[str, np.ndarray], theme: T
                 time,
                 values[:, component],
                 color=colour,
-                linewidth=0 if dotted else 1.3,
+                linestyle="none" if dotted else LINES[order % len(LINES)],
+                linewidth=1.3,
                 marker="." if dotted else None,
                 markersize=3,
                 label=line["title"],

@@ -12,10 +12,15 @@ S = TypeVar("S")
 class AbstractSettings(Protocol):
     """A frozen dataclass of numbers, booleans, words and tuples of them, each field with a default.
 
-    A field is described by `dataclasses.field(default=…, metadata={"help": "…"})`.
+    A field is described by `setting(default, "what it means")`.
     """
 
     __dataclass_fields__: typing.ClassVar[dict[str, Any]]
+
+
+def setting(default: Any, help: str) -> Any:
+    """A field of a settings class with its default and what it means."""
+    return dataclasses.field(default=default, metadata={"help": help})
 
 
 def parse(settings: type, assignments: Iterable[str]) -> dict[str, Any]:

@@ -61,6 +61,7 @@ from .spherical import Spherical
 from .split_gain import SplitGain
 from .split_kalmannet import SplitKalmanNet
 from .square_root_gain import SquareRootGain
+from .standardisation import Standardisation
 from .steady_state import SteadyState, SteadyStateGain
 from .taylor import taylor_transition
 from .two_pass import StateObserved, TwoPassSmoother
@@ -139,6 +140,7 @@ __all__ = [
     "SplitKalmanNet",
     "SquareRootGain",
     "StateObserved",
+    "Standardisation",
     "SteadyState",
     "SteadyStateGain",
     "SteadyStateSmootherGain",

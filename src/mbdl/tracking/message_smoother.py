@@ -70,9 +70,9 @@ class MessageSmoother(IterativeSolver):
     ...     transition=jnp.eye(1), observation=jnp.eye(1), process_noise=jnp.eye(1),
     ...     observation_noise=jnp.eye(1), initial_mean=jnp.zeros(1), initial_covariance=jnp.zeros((1, 1)),
     ... )
-    >>> print(tracking.MessageSmoother(model, iterations=50)(jnp.array([[1.0], [2.0]])).round(3))
-    [[0.8]
-     [1.4]]
+    >>> smoothed = tracking.MessageSmoother(model, iterations=50)(jnp.array([[1.0], [2.0]]))
+    >>> [f"{float(s):.3f}" for s in smoothed[:, 0]]
+    ['0.800', '1.400']
     """
 
     model: AbstractModel

@@ -12,6 +12,7 @@ from mbdl.core import DecisionRule, Learned, RecursiveRule, all_finite, loop, ti
 from mbdl.networks import GRU, Linear
 
 from .inputs import as_inputs
+from .standardisation import Standardisation
 
 
 class Tracked(eqx.Module):
@@ -36,6 +37,8 @@ class RecurrentTracker(RecursiveRule):
         state_size: that of a state.
         control_size: that of a control, zero where there is none.
         hidden_size: the size of the recurrent unit.
+        standardisation: the scales of observations and states, `Standardisation.of(observations, states)`; it counts as
+            known. None by default: the network sees and gives the numbers as they are.
         dtype: floating-point type of the parameters.
         key: a JAX random key.
 
@@ -55,6 +58,7 @@ class RecurrentTracker(RecursiveRule):
     """
 
     network: Any
+    standardisation: Standardisation | None
 
     def __init__(
         self,
@@ -63,6 +67,7 @@ class RecurrentTracker(RecursiveRule):
         *,
         control_size: int = 0,
         hidden_size: int = 64,
+        standardisation: Standardisation | None = None,
         dtype: DTypeLike = jnp.float32,
         key: PRNGKeyArray,
     ):
@@ -70,6 +75,7 @@ class RecurrentTracker(RecursiveRule):
         unit = GRU(2 * observation_size + control_size, hidden_size, dtype=dtype, key=unit_key)
         out = Linear(hidden_size, state_size, scale=0.5**0.5, dtype=dtype, key=out_key)
         self.network = Learned((unit, out), unconstrained, ("network",))
+        self.standardisation = standardisation
 
     def init(self) -> Float[Array, " hidden"]:
         unit, _ = self.network
@@ -77,8 +83,8 @@ class RecurrentTracker(RecursiveRule):
 
     def step(self, memory: Float[Array, " hidden"], x: Any) -> tuple[Float[Array, " hidden"], Tracked]:
         unit, out = self.network
-        hidden = unit(memory, as_vector(x))
-        return hidden, Tracked(out(hidden))
+        hidden = unit(memory, as_vector(x, self.standardisation))
+        return hidden, Tracked(_in_units(out(hidden), self.standardisation))
 
     def valid(self, x: Any) -> Bool[Array, ""]:
         return all_finite(as_inputs(x))
@@ -93,6 +99,8 @@ class BidirectionalTracker(DecisionRule):
         state_size: that of a state.
         control_size: that of a control, zero where there is none.
         hidden_size: the size of each recurrent unit.
+        standardisation: the scales of observations and states, `Standardisation.of(observations, states)`; it counts as
+            known. None by default: the network sees and gives the numbers as they are.
         dtype: floating-point type of the parameters.
         key: a JAX random key.
 
@@ -111,6 +119,7 @@ class BidirectionalTracker(DecisionRule):
     """
 
     network: Any
+    standardisation: Standardisation | None
 
     def __init__(
         self,
@@ -119,6 +128,7 @@ class BidirectionalTracker(DecisionRule):
         *,
         control_size: int = 0,
         hidden_size: int = 64,
+        standardisation: Standardisation | None = None,
         dtype: DTypeLike = jnp.float32,
         key: PRNGKeyArray,
     ):
@@ -127,24 +137,33 @@ class BidirectionalTracker(DecisionRule):
         units = tuple(GRU(size, hidden_size, dtype=dtype, key=k) for k in keys[:2])
         out = Linear(2 * hidden_size, state_size, scale=0.5**0.5, dtype=dtype, key=keys[2])
         self.network = Learned((*units, out), unconstrained, ("network",))
+        self.standardisation = standardisation
 
     def decide(self, xs: Any) -> Tracked:
         forward, backward, out = self.network
-        seen = jax.vmap(as_vector)(as_inputs(xs))
+        seen = jax.vmap(lambda x: as_vector(x, self.standardisation))(as_inputs(xs))
         ahead, back = over_time(forward, seen), over_time(backward, seen[::-1])[::-1]
-        return Tracked(jax.vmap(out)(jnp.concatenate([ahead, back], axis=1)))
+        standard = jax.vmap(out)(jnp.concatenate([ahead, back], axis=1))
+        return Tracked(jax.vmap(lambda state: _in_units(state, self.standardisation))(standard))
 
     def valid(self, x: Any) -> Bool[Array, ""]:
         return all_finite(as_inputs(x))
 
 
-def as_vector(x: Any) -> Float[Array, " size"]:
+def as_vector(x: Any, standardisation: Standardisation | None = None) -> Float[Array, " size"]:
     """What a network sees of one input: the observation, which components of it are present, and the control."""
     inputs = as_inputs(x)
-    observation = inputs.observation
-    present = jnp.ones_like(observation) if inputs.present is None else inputs.present.astype(observation.dtype)
+    observation, mask = inputs.observation, inputs.present
+    if standardisation is not None:
+        observation = standardisation.observation(observation)
+        observation = observation if mask is None else jnp.where(mask, observation, 0.0)
+    present = jnp.ones_like(observation) if mask is None else mask.astype(observation.dtype)
     parts = [observation, present, *([] if inputs.control is None else [inputs.control])]
     return jnp.concatenate(parts)
+
+
+def _in_units(standard: Float[Array, " state"], standardisation: Standardisation | None) -> Float[Array, " state"]:
+    return standard if standardisation is None else standardisation.state(standard)
 
 
 def over_time(unit: GRU, xs: Float[Array, "time size"]) -> Float[Array, "time hidden"]:

@@ -8,9 +8,10 @@ from typing import Any
 from mbdl.inverse import Bicubic
 from mbdl.studies import results as form
 from mbdl.studies.search import log_search
+from mbdl.studies.settings import setting
 from mbdl.studies.study import Run, Stage, Study
 from mbdl.studies.super_resolution import learning, problem, rules, tuning
-from mbdl.studies.super_resolution.settings import Settings, setting
+from mbdl.studies.super_resolution.settings import Settings
 from mbdl.studies.super_resolution.statements import paired
 
 

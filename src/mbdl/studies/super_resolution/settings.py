@@ -1,12 +1,9 @@
 """What one may set in the study of super-resolution."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
-
-def setting(default: Any, help: str) -> Any:
-    """A field with its default and what it means."""
-    return field(default=default, metadata={"help": help})
+from mbdl.studies.settings import setting
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from jaxtyping import PRNGKeyArray
 import mbdl
 from mbdl import tracking
 from mbdl.studies.results import Strategy
-from mbdl.studies.tracking.case import Case
+from mbdl.studies.tracking.case import Case, Trajectories
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class Entry:
         title: what tables call it.
         strategy: where it stands on the spectrum.
         smooths: whether it sees the whole trajectory before it decides.
-        make: builds it, untuned and untrained, for a case, the study's settings and a key.
+        make: builds it, untuned and untrained, for a case, the study's settings, a key, and the training trajectories,
+            from which a rule without a model takes the scales of its numbers.
         finds: what is found on the training data: nothing, one number by `search`, a `few` numbers by gradient, or a
             `network`.
     """
@@ -31,7 +32,7 @@ class Entry:
     title: str
     strategy: Strategy
     smooths: bool
-    make: Callable[[Case, Any, PRNGKeyArray], Any]
+    make: Callable[[Case, Any, PRNGKeyArray, Trajectories], Any]
     finds: Literal["nothing", "search", "few", "network"] = "nothing"
 
     @property
@@ -57,21 +58,21 @@ def _noise(model: Any) -> Any:
     return model.process_noise, model.observation_noise
 
 
-def _learned_noise(case: Case, settings: Any, key: PRNGKeyArray) -> Any:
+def _learned_noise(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories) -> Any:
     return mbdl.learn(kalman(case.assumed), lambda r: _noise(r.model), constraint=mbdl.positive_definite)
 
 
-def _learned_model(case: Case, settings: Any, key: PRNGKeyArray) -> Any:
-    rule = _learned_noise(case, settings, key)
+def _learned_model(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories) -> Any:
+    rule = _learned_noise(case, settings, key, data)
     return rule if case.mismatch is None else mbdl.learn(rule, lambda r: case.mismatch(r.model))  # pyright: ignore
 
 
-def _learned_smoother(case: Case, settings: Any, key: PRNGKeyArray) -> Any:
+def _learned_smoother(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories) -> Any:
     rule = mbdl.learn(_smoother(case.assumed), lambda r: _noise(r.filter.model), constraint=mbdl.positive_definite)
     return rule if case.mismatch is None else mbdl.learn(rule, lambda r: case.mismatch(r.filter.model))  # pyright: ignore
 
 
-def _particle(case: Case, settings: Any, key: PRNGKeyArray) -> Any:
+def _particle(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories) -> Any:
     return tracking.ParticleFilter(case.assumed, particles=settings.particles, key=key)
 
 
@@ -79,19 +80,30 @@ def _sizes(case: Case) -> tuple[int, int]:
     return case.assumed.observation_size(tracking.Moment(jnp.zeros((), jnp.int32))), case.assumed.state_size
 
 
-def _recurrent(case: Case, settings: Any, key: PRNGKeyArray) -> Any:
-    return tracking.RecurrentTracker(*_sizes(case), hidden_size=settings.width, key=key)
+def _scales(data: Trajectories) -> tracking.Standardisation:
+    observations, states = map(jnp.asarray, data)
+    return tracking.Standardisation.of(observations, states)
 
 
-def _bidirectional(case: Case, settings: Any, key: PRNGKeyArray) -> Any:
-    return tracking.BidirectionalTracker(*_sizes(case), hidden_size=settings.width, key=key)
+def _recurrent(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories) -> Any:
+    sizes = _sizes(case)
+    return tracking.RecurrentTracker(*sizes, hidden_size=settings.width, standardisation=_scales(data), key=key)
+
+
+def _bidirectional(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories) -> Any:
+    sizes = _sizes(case)
+    return tracking.BidirectionalTracker(*sizes, hidden_size=settings.width, standardisation=_scales(data), key=key)
 
 
 ENTRIES: tuple[Entry, ...] = (
-    Entry("filter-true", "Kalman filter, true model", "model-based", False, lambda c, s, k: kalman(c.truth)),
-    Entry("filter", "Kalman filter", "model-based", False, lambda c, s, k: kalman(c.assumed)),
+    Entry("filter-true", "Kalman filter, true model", "model-based", False, lambda c, s, k, d: kalman(c.truth)),
+    Entry("filter", "Kalman filter", "model-based", False, lambda c, s, k, d: kalman(c.assumed)),
     Entry(
-        "unscented", "unscented filter", "model-based", False, lambda c, s, k: tracking.UnscentedKalmanFilter(c.assumed)
+        "unscented",
+        "unscented filter",
+        "model-based",
+        False,
+        lambda c, s, k, d: tracking.UnscentedKalmanFilter(c.assumed),
     ),
     Entry("particle", "particle filter", "model-based", False, _particle),
     Entry(
@@ -99,7 +111,7 @@ ENTRIES: tuple[Entry, ...] = (
         "Kalman filter, tuned process noise",
         "model-based",
         False,
-        lambda c, s, k: kalman(c.assumed),
+        lambda c, s, k, d: kalman(c.assumed),
         "search",
     ),
     Entry("filter-noise", "Kalman filter, learned covariances", "learned optimisation", False, _learned_noise, "few"),
@@ -109,28 +121,28 @@ ENTRIES: tuple[Entry, ...] = (
         "KalmanNet",
         "DNN-aided",
         False,
-        lambda c, s, k: tracking.KalmanNet(c.assumed, key=k),
+        lambda c, s, k, d: tracking.KalmanNet(c.assumed, key=k),
         "network",
     ),
     Entry("recurrent", "recurrent network", "black box", False, _recurrent, "network"),
-    Entry("smoother-true", "smoother, true model", "model-based", True, lambda c, s, k: _smoother(c.truth)),
-    Entry("smoother", "smoother", "model-based", True, lambda c, s, k: _smoother(c.assumed)),
+    Entry("smoother-true", "smoother, true model", "model-based", True, lambda c, s, k, d: _smoother(c.truth)),
+    Entry("smoother", "smoother", "model-based", True, lambda c, s, k, d: _smoother(c.assumed)),
     Entry(
         "smoother-tuned",
         "smoother, tuned process noise",
         "model-based",
         True,
-        lambda c, s, k: _smoother(c.assumed),
+        lambda c, s, k, d: _smoother(c.assumed),
         "search",
     ),
     Entry("smoother-model", "smoother, learned model", "learned optimisation", True, _learned_smoother, "few"),
-    Entry("rtsnet", "RTSNet", "DNN-aided", True, lambda c, s, k: tracking.RTSNet(c.assumed, key=k), "network"),
+    Entry("rtsnet", "RTSNet", "DNN-aided", True, lambda c, s, k, d: tracking.RTSNet(c.assumed, key=k), "network"),
     Entry(
         "rtsnet-2",
         "RTSNet, two passes",
         "DNN-aided",
         True,
-        lambda c, s, k: tracking.RTSNet(c.assumed, key=k, passes=2),
+        lambda c, s, k, d: tracking.RTSNet(c.assumed, key=k, passes=2),
         "network",
     ),
     Entry("bidirectional", "bidirectional recurrent network", "black box", True, _bidirectional, "network"),

@@ -19,11 +19,11 @@ from mbdl.training import fit, supervised
 
 def find(run: Run, case: Case, entry: Entry, seed: int) -> dict[str, Any]:
     """Tunes or trains a rule, as its entry says, and saves it."""
-    rule = entry.make(case, run.settings, run.key(case.name, entry.name, seed))
-    if entry.finds == "search":
-        return _search(run, case, entry, rule)
     if entry.learned:
         return train(run, case, entry, seed, rule_name(case, entry, seed))
+    rule = entry.make(case, run.settings, run.key(case.name, entry.name, seed), trajectories(run, case, "train"))
+    if entry.finds == "search":
+        return _search(run, case, entry, rule)
     run.save_rule(rule_name(case, entry, seed), rule)
     return {}
 
@@ -64,13 +64,13 @@ def train(run: Run, case: Case, entry: Entry, seed: int, saved: str, runs: int |
         What the training was.
     """
     settings = run.settings
-    rule = entry.make(case, settings, run.key(case.name, entry.name, seed))
     network = entry.finds == "network"
     steps = settings.network_steps if network else settings.few_steps
     rate = settings.network_rate if network else settings.few_rate
     optimiser = _optimiser(steps, rate, settings.weight_decay if network else 0.0)
     observations, states = trajectories(run, case, "train")
     data = (observations[:runs], states[:runs])
+    rule = entry.make(case, settings, run.key(case.name, entry.name, seed), data)
     checkpoint = run.folder.path / "checkpoints" / saved
     trained = fit(
         rule,

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from mbdl import tracking
+from mbdl.studies.settings import setting
 from mbdl.studies.study import Run, Stage, Study
 from mbdl.studies.tracking.case import Case
 from mbdl.studies.tracking.collect import collect
-from mbdl.studies.tracking.settings import QUICK, TrackingSettings, setting
+from mbdl.studies.tracking.settings import QUICK, TrackingSettings
 from mbdl.studies.tracking.stages import Curve, stages
 
 

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mbdl import tracking
+from mbdl.studies.settings import setting
 from mbdl.studies.tracking.recordings import Recordings, read_recordings
-from mbdl.studies.tracking.settings import setting
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,9 @@
 """What one may set in the studies of tracking."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-
-def setting(default: Any, help: str) -> Any:
-    """A field with its default and what it means."""
-    return field(default=default, metadata={"help": help})
+from mbdl.studies.settings import setting
 
 
 @dataclass(frozen=True)
