@@ -10,6 +10,12 @@ _STUDIES = {
     "tracking-linear": "mbdl.studies.tracking.linear",
     "tracking-lorenz": "mbdl.studies.tracking.lorenz",
     "tracking-own": "mbdl.studies.tracking.own",
+    "lqr": "mbdl.studies.control.lqr",
+    "constrained-lqr": "mbdl.studies.control.constrained_lqr",
+    "supply-chain": "mbdl.studies.control.supply_chain",
+    "portfolio": "mbdl.studies.control.portfolio",
+    "vehicle": "mbdl.studies.control.vehicle",
+    "stochastic-control": "mbdl.studies.control.stochastic_control",
 }
 
 

@@ -1,0 +1,265 @@
+"""The results of a study of control: tables, curves of training, the spectrum and runs, from what the stages found."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mbdl.studies import results as form
+from mbdl.studies.control.problem import Entry, Evaluation, Problem
+from mbdl.studies.control.stages import rule_name
+from mbdl.studies.study import Run
+
+
+def collect(run: Run, title: str, statements: list[str], problems: Sequence[Problem]) -> dict[str, Any]:
+    """The results of a run, in the form of `mbdl.studies.results`."""
+    scored = {
+        problem.name: {e.name: run[f"score-{rule_name(problem, e)}"] for e in problem.entries} for problem in problems
+    }
+    tables = [_table(run, problem, scored[problem.name]) for problem in problems]
+    return {
+        "title": title,
+        "evidence": not run.quick,
+        "statements": statements,
+        "findings": [] if run.quick else [line for p in problems for line in _findings(p, scored[p.name])],
+        "tables": [*tables, *_published(problems, scored)],
+        "curves": [curve for problem in problems for curve in _training_curve(run, problem)],
+        "spectrum": _spectrum(problems[0], scored[problems[0].name]),
+        "pictures": [],
+        "trajectories": [_trajectory(run, problem) for problem in problems if problem.drawn is not None],
+        "raw": {
+            "scores": {
+                name: {entry: _without_time(found) for entry, found in entries.items()}
+                for name, entries in scored.items()
+            },
+            "found": {
+                rule_name(problem, entry): run[f"find-{rule_name(problem, entry)}"]
+                for problem in problems
+                for entry in problem.entries
+            },
+        },
+        "timings": {"rules": _timings(run, problems, scored)},
+    }
+
+
+def costs_of(found: dict[str, Any], evaluation: Evaluation) -> np.ndarray:
+    """The cost of each run, NaN where it diverged."""
+    return np.array([np.nan if cost is None else cost for cost in found[evaluation.name]["costs"]])
+
+
+def shown(problem: Problem, costs: np.ndarray) -> dict[str, float]:
+    """The mean cost of runs with its standard error, in dB where the problem's unit is that."""
+    mean = mean_of(costs)
+    if problem.unit != "dB":
+        return mean
+    return _in_decibels(mean["value"], mean["error"] / mean["value"])
+
+
+def difference(problem: Problem, costs: np.ndarray, reference: np.ndarray) -> dict[str, float]:
+    """How much more runs cost than others on the same noise, with the standard error of the mean difference.
+
+    In dB it is that of the ratio of the mean costs, with the error of paired runs to first order.
+    """
+    if problem.unit != "dB":
+        return mean_of(costs - reference)
+    means = np.mean(costs), np.mean(reference)
+    relative = costs / means[0] - reference / means[1]
+    return _in_decibels(means[0] / means[1], mean_of(relative)["error"])
+
+
+def _in_decibels(value: float, relative: float) -> dict[str, float]:
+    return {"value": float(f"{10 * np.log10(value):.6g}"), "error": float(f"{10 / np.log(10) * relative:.3g}")}
+
+
+def mean_of(values: np.ndarray) -> dict[str, float]:
+    """A mean and its standard error, of the values that are finite."""
+    good = values[np.isfinite(values)]
+    error = float(np.std(good, ddof=1) / np.sqrt(len(good))) if len(good) > 1 else 0.0
+    return {"value": float(f"{np.mean(good):.6g}"), "error": float(f"{error:.3g}")}
+
+
+def _table(run: Run, problem: Problem, scored: dict[str, Any]) -> dict[str, Any]:
+    digits = 2 if problem.unit == "dB" else 4
+    columns = []
+    for evaluation in problem.evaluations:
+        columns.append(form.column(evaluation.name, evaluation.title, unit=problem.unit, digits=digits, best="min"))
+        versus = f"less {problem.entry(problem.reference).title}, same noise"
+        columns.append(form.column(f"{evaluation.name}-less", versus, unit=problem.unit, digits=digits, signed=True))
+    columns.append(form.column("diverged", "runs that diverged", digits=0))
+    if problem.constraints is not None:
+        columns.append(form.column("violation", "largest violation", digits=6))
+    columns.append(form.column("learned", "learned numbers", digits=0))
+    columns.append(form.column("training_seconds", "training", unit="s", digits=1, timing=True))
+    columns.append(form.column("microseconds", "time a decision", unit="µs", digits=1, timing=True))
+    rows = []
+    for entry in problem.entries:
+        found, cells = scored[entry.name], {}
+        for evaluation in problem.evaluations:
+            costs = costs_of(found, evaluation)
+            if not np.all(np.isfinite(costs)):
+                continue
+            cells[evaluation.name] = shown(problem, costs)
+            if entry.name != problem.reference:
+                reference = costs_of(scored[problem.reference], evaluation)
+                cells[f"{evaluation.name}-less"] = difference(problem, costs, reference)
+        cells["diverged"] = int(sum(np.sum(~np.isfinite(costs_of(found, e))) for e in problem.evaluations))
+        if problem.constraints is not None:
+            cells["violation"] = max(found[e.name]["violation"] for e in problem.evaluations)
+        cells["learned"] = found["learned"]
+        rows.append(
+            {"name": rule_name(problem, entry), "title": entry.title, "strategy": entry.strategy, "cells": cells}
+        )
+    for name, cells in _bounds(problem).items():
+        rows.append({"name": f"bound-{name}", "title": name, "strategy": "model-based", "cells": cells})
+    caption = (
+        "Mean cost of a stage ± its standard error over runs; all policies meet the same noise, and the differences "
+        "are of the same runs. Training: from the first policy to the last step, with compilation. Time a decision: "
+        "one of many runs side by side."
+    )
+    return form.table(problem.name, problem.title, columns, rows, caption=caption)
+
+
+def _bounds(problem: Problem) -> dict[str, dict[str, float]]:
+    names = {name: {} for bounds in problem.bounds.values() for name in bounds}
+    for evaluation, bounds in problem.bounds.items():
+        for name, value in bounds.items():
+            names[name][evaluation] = float(f"{value:.6g}")
+    return names
+
+
+def _published(problems: Sequence[Problem], scored: dict[str, Any]) -> list[dict[str, Any]]:
+    columns = [
+        form.column("published", "published", digits=4),
+        form.column("measured", "measured here", digits=4),
+        form.column("difference", "measured less published", digits=4, signed=True),
+    ]
+    rows = []
+    for problem in problems:
+        for evaluation in problem.evaluations:
+            for name, published in problem.published.get(evaluation.name, {}).items():
+                bound = problem.bounds.get(evaluation.name, {}).get(name)
+                measured: Any = bound
+                if bound is None:
+                    measured = shown(problem, costs_of(scored[problem.name][name], evaluation))
+                title = name if bound is not None else problem.entry(name).title
+                value = measured["value"] if isinstance(measured, dict) else measured
+                cells = {"published": published, "measured": measured, "difference": float(f"{value - published:.6g}")}
+                strategy = "model-based" if bound is not None else problem.entry(name).strategy
+                row_name = f"{problem.name}-{evaluation.name}-{name}"
+                title = f"{problem.title}, {evaluation.title}: {title}"
+                rows.append({"name": row_name, "title": title, "strategy": strategy, "cells": cells})
+    if not rows:
+        return []
+    caption = "Published costs of the same settings, on other draws of the noise and often on few runs."
+    return [form.table("published", "Published, and measured here", columns, rows, caption=caption)]
+
+
+def _findings(problem: Problem, scored: dict[str, Any]) -> list[str]:
+    """What the table says: each policy against the reference, on the first evaluation."""
+    said, evaluation = [], problem.evaluations[-1]
+    reference = costs_of(scored[problem.reference], evaluation)
+    for entry in problem.entries:
+        costs = costs_of(scored[entry.name], evaluation)
+        if entry.name == problem.reference or not np.all(np.isfinite(costs)):
+            continue
+        gain = difference(problem, costs, reference)
+        verdict = "costs less than" if gain["value"] < 0 else "costs more than"
+        if abs(gain["value"]) < 2 * gain["error"]:
+            verdict = "is not clearly apart from"
+        size = f"{abs(gain['value']):.4g} ± {gain['error']:.2g}"
+        if problem.unit == "dB":
+            size += " dB"
+        else:
+            size += f", {100 * abs(gain['value'] / np.mean(reference)):.1f} %"
+        versus = problem.entry(problem.reference).title
+        said.append(f"{problem.title}, {evaluation.title}. {entry.title} {verdict} {versus}: {size}.")
+    return said
+
+
+def _training_curve(run: Run, problem: Problem) -> list[dict[str, Any]]:
+    lines = []
+    for entry in problem.entries:
+        found = run[f"find-{rule_name(problem, entry)}"]
+        if not found or found["objective"] != "cost of the closed loop":
+            continue
+        lines.append(
+            {
+                "name": entry.name,
+                "title": entry.title,
+                "strategy": entry.strategy,
+                "x": found["validation_steps"],
+                "y": found["validation_risk"],
+            }
+        )
+    if not lines:
+        return []
+    return [
+        form.curve(
+            f"training-{problem.name}",
+            "Training",
+            f"Cost of validation runs during training ({problem.title})",
+            {"title": "training step", "unit": "", "scale": "linear"},
+            {"title": "cost", "unit": "", "scale": "log" if problem.unit == "dB" else "linear"},
+            lines,
+            caption="The same noise at every step of training and for every policy; it is not that of the tests.",
+        )
+    ]
+
+
+def _spectrum(problem: Problem, scored: dict[str, Any]) -> dict[str, Any]:
+    evaluation, points = problem.evaluations[-1], []
+    for entry in problem.entries:
+        costs = costs_of(scored[entry.name], evaluation)
+        if not np.all(np.isfinite(costs)):
+            continue
+        mean = shown(problem, costs)
+        points.append(
+            {
+                "name": entry.name,
+                "title": entry.title,
+                "strategy": entry.strategy,
+                "learned": scored[entry.name]["learned"],
+                "value": mean["value"],
+                "error": mean["error"],
+            }
+        )
+    return form.spectrum_plot(
+        f"Cost against the number of learned numbers ({problem.title})", {"title": "cost", "unit": problem.unit}, points
+    )
+
+
+def _trajectory(run: Run, problem: Problem) -> dict[str, Any]:
+    assert problem.drawn is not None
+    found = run[f"run-{problem.name}"]
+    lines: list[dict[str, Any]] = [_drawn(entry) for entry in problem.entries if entry.name in found["drawn"]]
+    return form.trajectory(
+        f"run-{problem.name}",
+        f"A test run: {problem.title}",
+        found["file"],
+        problem.drawn[1],
+        lines,
+        caption="The first run of the test under each policy, on the same noise.",
+    )
+
+
+def _drawn(entry: Entry) -> dict[str, Any]:
+    return {"name": entry.name, "title": entry.title, "strategy": entry.strategy}
+
+
+def _without_time(found: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: {k: v for k, v in value.items() if k != "microseconds_per_decision"} if isinstance(value, dict) else value
+        for key, value in found.items()
+    }
+
+
+def _timings(run: Run, problems: Sequence[Problem], scored: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for problem in problems:
+        for entry in problem.entries:
+            evaluation = problem.evaluations[-1].name
+            timing = {"microseconds": scored[problem.name][entry.name][evaluation]["microseconds_per_decision"]}
+            if entry.training is not None:
+                timing["training_seconds"] = round(run.seconds(f"find-{rule_name(problem, entry)}"), 1)
+            found[rule_name(problem, entry)] = timing
+    return found

@@ -1,0 +1,116 @@
+"""Problems of the studies of control: a system and its cost, and the policies that are compared on it."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import optax
+from jaxtyping import PRNGKeyArray
+
+from mbdl import control
+from mbdl.core import RecursiveRule
+from mbdl.studies.results import Strategy
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a policy is trained.
+
+    Args:
+        optimiser: an optax transformation.
+        steps: the number of its steps.
+        runs: the number of runs a step.
+        risk: made from the run's key where it is not the cost of the closed loop; `(key) -> risk`.
+    """
+
+    optimiser: optax.GradientTransformation
+    steps: int
+    runs: int
+    risk: Callable[[PRNGKeyArray], Any] | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A policy of a comparison.
+
+    Args:
+        name: its name, and that of its file.
+        title: what a reader calls it.
+        strategy: where it stands on the spectrum.
+        make: makes it from a key.
+        training: how it is trained; not at all by default.
+        start: the name of the entry whose trained policy it begins from, in the place of `make`.
+    """
+
+    name: str
+    title: str
+    strategy: Strategy
+    make: Callable[[PRNGKeyArray], RecursiveRule] | None
+    training: Training | None = None
+    start: str | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A simulation on which policies are scored: its name, its title, how long and how often it runs."""
+
+    name: str
+    title: str
+    steps: int
+    runs: int
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A system, its cost, and the policies that are compared on it.
+
+    Args:
+        name: what it is called in files.
+        title: what a reader calls it.
+        system: the system.
+        cost: its cost.
+        horizon: the number of stages of a training run.
+        entries: the policies.
+        reference: the name of the entry that paired differences are taken to.
+        evaluations: the simulations on which they are scored.
+        constraints: what has to be kept.
+        bounds: lower bounds of the cost, by what they are; under the name of an evaluation, which they hold for.
+        published: published costs by the name of an entry, of an evaluation; under its name.
+        unit: of the cost.
+        drawn: what of a run is drawn, `(trajectories) -> [time component]` of its first run, and the components' names.
+    """
+
+    name: str
+    title: str
+    system: Any
+    cost: control.AbstractCost
+    horizon: int
+    entries: Sequence[Entry]
+    reference: str
+    evaluations: Sequence[Evaluation]
+    constraints: control.Constraints | None = None
+    bounds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    unit: str = ""
+    drawn: tuple[Callable[[control.Trajectories], Any], Sequence[str]] | None = None
+
+    def entry(self, name: str) -> Entry:
+        """The entry of a name."""
+        return next(entry for entry in self.entries if entry.name == name)
+
+
+@functools.cache
+def stochastic_gradient(
+    rate: float, later: float, change: int, clip: float | None = None
+) -> optax.GradientTransformation:
+    """Plain gradient steps with one rate up to a step and another after it, as the published studies have them."""
+    schedule = optax.piecewise_constant_schedule(rate, {change: later / rate})
+    steps = optax.sgd(schedule)
+    return steps if clip is None else optax.chain(optax.clip_by_global_norm(clip), steps)
+
+
+@functools.cache
+def adam(rate: float, steps: int) -> optax.GradientTransformation:
+    """Adam with a cosine schedule behind a clip; the same object for the same numbers, so that `fit` compiles once."""
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(optax.cosine_decay_schedule(rate, steps, 0.02)))

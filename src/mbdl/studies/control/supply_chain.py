@@ -1,0 +1,189 @@
+"""The study of a supply chain: what to buy, ship and sell, under random prices and demand."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import cvxpy
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mbdl import control
+from mbdl.studies.control.collect import collect
+from mbdl.studies.control.policies import network
+from mbdl.studies.control.problem import Entry, Evaluation, Problem, Training, adam, stochastic_gradient
+from mbdl.studies.control.settings import QUICK, ControlSettings
+from mbdl.studies.control.stages import problems_of, stages
+from mbdl.studies.settings import setting
+from mbdl.studies.study import Run, Stage, Study
+
+LINKS = ((None, 0), (None, 1), (0, 2), (0, 3), (1, 3), (3, 2), (2, None), (3, None))
+"""The links, from node to node: two that supply, four between nodes, two that sell."""
+
+SHIPPING, RETAIL, STORAGE, CAPACITY, MOST = 0.05, 1.3, 0.01, 3.0, 2.0
+"""Costs of shipping, revenue of selling, costs of storage (of a unit and of its square), the most a node holds, the
+most a link carries."""
+
+
+@dataclass(frozen=True)
+class SupplyChainSettings(ControlSettings):
+    """The published setting of the supply chain."""
+
+    steps: int = setting(20, "stages of a run")
+    batch: int = setting(5, "runs of a training step of the convex policy")
+    sgd_steps: int = setting(200, "training steps of the convex policy, by plain gradient descent")
+    adam_steps: int = setting(300, "further training steps of the convex policy, by Adam on 32 runs")
+
+
+def flows() -> tuple[np.ndarray, np.ndarray]:
+    """What of each link flows into and out of each node."""
+    inflow, outflow = np.zeros((4, 8)), np.zeros((4, 8))
+    for link, (source, target) in enumerate(LINKS):
+        if target is not None:
+            inflow[target, link] = 1
+        if source is not None:
+            outflow[source, link] = 1
+    return inflow, outflow
+
+
+def system() -> control.System:
+    """The stock of the nodes, the prices of the suppliers and the demand of the customers."""
+    inflow, outflow = (jnp.asarray(part) for part in flows())
+
+    def market(key: Any, time: Any) -> jax.Array:
+        return jnp.exp(jnp.array([0.0, 0.1, 0.0, 0.4]) + 0.2 * jax.random.normal(key, (4,)))
+
+    def begins(key: Any) -> jax.Array:
+        stock, prices = jax.random.split(key)
+        return jnp.concatenate([jax.random.uniform(stock, (4,), maxval=CAPACITY), market(prices, 0)])
+
+    def moves(state: Any, control: Any, noise: Any, time: Any) -> jax.Array:
+        return jnp.concatenate([state[:4] + (inflow - outflow) @ control, noise])
+
+    return control.System(moves, noise=market, initial=begins, control_size=8, nominal=jnp.ones(4))
+
+
+def cost(pays_next_price: bool) -> control.Cost:
+    """What a stage costs: buying, shipping and storage, less what is sold."""
+
+    def stage(stage: control.Stage) -> Any:
+        stock, prices = stage.state[:4], (stage.following if pays_next_price else stage.state)[4:6]
+        traded = (
+            prices @ stage.control[:2] + SHIPPING * jnp.sum(stage.control[2:6]) - RETAIL * jnp.sum(stage.control[6:])
+        )
+        return traded + STORAGE * jnp.sum(stock + stock**2)
+
+    return control.Cost(stage)
+
+
+def limits() -> control.Constraints:
+    """What links carry and nodes hold, that nothing leaves a node that it does not hold, and demand."""
+    _, outflow = (jnp.asarray(part) for part in flows())
+
+    def broken(stage: control.Stage) -> Any:
+        over = outflow @ stage.control - stage.state[:4]
+        return jnp.concatenate([over, stage.control[6:] - stage.state[6:], stage.following[:4] - CAPACITY])
+
+    return control.Constraints(control=(0.0, MOST), inequality=broken)
+
+
+def policy(proximal: float = 1e-4) -> control.ConvexPolicy:
+    r"""The policy that makes the cost of the stage and $\|\theta h^+\|^2 + q^\top h^+$ smallest."""
+    inflow, outflow = flows()
+    h, p, d = cvxpy.Parameter(4, "h"), cvxpy.Parameter(2, "p"), cvxpy.Parameter(2, "d")
+    theta, q = cvxpy.Parameter((4, 4), "theta"), cvxpy.Parameter(4, "q")
+    u, following = cvxpy.Variable(8, "u"), cvxpy.Variable(4, "following")
+    price = p @ u[:2] + SHIPPING * cvxpy.sum(u[2:6]) - RETAIL * cvxpy.sum(u[6:])
+    price += cvxpy.sum_squares(theta @ following) + q @ following
+    problem = cvxpy.Problem(
+        cvxpy.Minimize(price),
+        [
+            following == h + (inflow - outflow) @ u,
+            following <= CAPACITY,
+            u >= 0,
+            u <= MOST,
+            outflow @ u <= h,
+            u[6:] <= d,
+        ],
+    )
+    values = {theta: np.eye(4), q: -3.0 * np.ones(4)}
+    return control.ConvexPolicy(problem, context=[h, p, d], decision=u, parameters=values, proximal=proximal)
+
+
+def problems(settings: SupplyChainSettings) -> tuple[Problem, ...]:
+    """The problem at the price that the policy sees, and as published, at the next one."""
+    sgd = Training(stochastic_gradient(0.05, 0.05, 1), settings.sgd_steps, settings.batch)
+    further = Training(adam(0.02, settings.adam_steps), settings.adam_steps, 32)
+    many = Training(adam(settings.network_rate, settings.network_steps), settings.network_steps, 32)
+    make: Callable[..., Problem] = partial(
+        Problem,
+        system=system(),
+        constraints=limits(),
+        horizon=settings.steps,
+        reference="first",
+        evaluations=(Evaluation("cost", "cost", settings.steps, settings.test_runs),),
+        drawn=(
+            lambda runs: np.concatenate([runs.states[0, 1:, :4], runs.controls[0][:, [0, 1, 6, 7]]], axis=1),
+            (*(f"stock of node {i}" for i in range(1, 5)), "bought 1", "bought 2", "sold 3", "sold 4"),
+        ),
+    )
+    convex = (
+        Entry("first", "convex policy, first guess", "learned optimisation", lambda key: policy()),
+        Entry("sgd", "convex policy, learned", "learned optimisation", None, sgd, start="first"),
+        Entry("adam", "convex policy, learned further", "learned optimisation", None, further, start="sgd"),
+    )
+    black_box = Entry(
+        "network",
+        "neural policy, bounded by links alone",
+        "black box",
+        lambda key: network(8, 8, settings.width, control.Constraints(control=(0.0, MOST)), key=key),
+        many,
+    )
+    return (
+        make(
+            name="seen",
+            title="Supply chain, at the price that is seen",
+            cost=cost(False),
+            entries=(*convex, black_box),
+        ),
+        make(
+            name="next",
+            title="Supply chain, at the next price",
+            cost=cost(True),
+            entries=convex[:2],
+            published={"cost": {"first": -0.2786, "sgd": -0.3409}},
+        ),
+    )
+
+
+def study_stages(run: Run) -> list[Stage]:
+    """The stages of the study."""
+    return stages(run, problems)
+
+
+def study_results(run: Run) -> dict[str, Any]:
+    """The results of the study."""
+    statements = [
+        "Four nodes hold stock, two links supply them at random prices, four ship between them, two sell to random "
+        "demand: eight controls. The setting is that of “Learning convex optimization control policies” (Agrawal, "
+        "Barratt, Boyd, Stellato).",
+        "The convex policy makes the cost of the stage and an unknown value ‖θh⁺‖² + q'h⁺ of the next stock smallest, "
+        "within all constraints. A proximal term of 10⁻⁴ makes its control unique, where the programme has several.",
+        "The published study pays the next price, which the policy does not see; the first table pays the price that "
+        "is seen, the second one is as published. The published costs are of one run of 20 stages.",
+        "The neural policy keeps what links carry, and breaks the other constraints: its cost is of a problem without "
+        "them. See the largest violation.",
+    ]
+    return collect(run, "A supply chain, along the spectrum", statements, problems_of(run, problems))
+
+
+STUDY = Study(
+    name="supply-chain",
+    summary="a supply chain under random prices and demand: convex policies before and after training",
+    settings=SupplyChainSettings,
+    quick={**QUICK, "sgd_steps": 20, "adam_steps": 20},
+    stages=study_stages,
+    results=study_results,
+)
