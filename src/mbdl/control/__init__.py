@@ -4,19 +4,22 @@ from .closed_loop import ClosedLoop, closed_loop
 from .constraints import Constraints
 from .cost import AbstractCost, Cost, QuadraticCost, Stage
 from .evaluate import compare_policies
-from .feedback import LinearFeedback, StateFeedback
+from .feedback import Clipped, LinearFeedback, StateFeedback
 from .linear_system import LinearSystem
 from .lqg import LQG
 from .lqr import LQR
+from .recurrent_policy import RecurrentPolicy
 from .riccati_recursion import Feedback, Value
 from .simulate import MeanCost, Trajectories, simulate
 from .system import AbstractSystem, StateSpace, System, as_system
+from .vehicle import RoadNoise, Vehicle, VehicleFeatures
 
 __all__ = [
     "LQG",
     "LQR",
     "AbstractCost",
     "AbstractSystem",
+    "Clipped",
     "ClosedLoop",
     "Constraints",
     "Cost",
@@ -25,12 +28,16 @@ __all__ = [
     "LinearSystem",
     "MeanCost",
     "QuadraticCost",
+    "RecurrentPolicy",
+    "RoadNoise",
     "Stage",
     "StateFeedback",
     "StateSpace",
     "System",
     "Trajectories",
     "Value",
+    "Vehicle",
+    "VehicleFeatures",
     "as_system",
     "closed_loop",
     "compare_policies",
