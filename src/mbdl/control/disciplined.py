@@ -1,0 +1,78 @@
+"""Whether a problem of CVXPY is convex and affine in its parameters, and which expression is to blame if not."""
+
+from typing import Any
+
+
+def check_disciplined(problem: Any) -> None:
+    """Check that a problem is DPP: convex, with data that are affine in its parameters.
+
+    Args:
+        problem: a `cvxpy.Problem`. A parameter as the matrix of a quadratic form in the objective is allowed where the
+            problem is a quadratic program.
+
+    Raises:
+        TypeError: for what is not a `cvxpy.Problem`.
+        ValueError: naming the smallest expression that is not, while its own arguments are.
+    """
+    import cvxpy
+
+    if not isinstance(problem, cvxpy.Problem):
+        raise TypeError(f"ConvexPolicy: problem is {problem!r}; expected a cvxpy.Problem")
+    scopes = cvxpy.utilities.scopes
+    parts = [("objective", problem.objective)]
+    parts += [(f"constraint {i}, {_short(part)}", part) for i, part in enumerate(problem.constraints)]
+    for parametrised in (False, True):
+        for name, part in parts:
+            with scopes.quad_form_dpp_scope():
+                if part.is_dcp(dpp=parametrised):
+                    continue
+                if not parametrised:
+                    raise ValueError(_not_convex(name, part, _culprit(part)))
+                with scopes.dpp_scope():
+                    culprit = _culprit(part)
+                raise ValueError(_not_affine(name, part, culprit))
+    if not problem.is_qp() and not problem.is_dpp():
+        raise ValueError(
+            "ConvexPolicy: a parameter is the matrix of a quadratic form (quad_form), which is DPP only in a quadratic "
+            "program, and this problem has other cones. Take a square root L of the matrix as the parameter, as in "
+            "cvxpy.sum_squares(L @ x)"
+        )
+
+
+def _culprit(part: Any) -> Any | None:
+    """The smallest expression of an objective or a constraint whose curvature is unknown; `None` where all are known."""
+    for argument in part.args:
+        if not (argument.is_convex() or argument.is_concave()):
+            return _culprit(argument) or argument
+    return None
+
+
+def _not_convex(name: str, part: Any, culprit: Any | None) -> str:
+    start = "ConvexPolicy: the problem is not convex by the rules of CVXPY (DCP): "
+    if culprit is None:
+        return f"{start}{_direction(name, part)}"
+    return f"{start}in its {name}, the curvature of {_short(culprit)} is unknown"
+
+
+def _not_affine(name: str, part: Any, culprit: Any | None) -> str:
+    start = "ConvexPolicy: the problem is convex, but not affine in its parameters (not DPP): "
+    if culprit is None:
+        return (
+            f"{start}{_direction(name, part)} once parameters count as unknown. A parameter may be multiplied only "
+            "where its sign is known: declare it nonneg=True or nonpos=True"
+        )
+    names = ", ".join(sorted(parameter.name() for parameter in culprit.parameters()))
+    return (
+        f"{start}in its {name}, the expression {_short(culprit)} is not affine in its parameters ({names}) while its "
+        "arguments are. Give a product or a function of parameters a parameter of its own (the `features` of "
+        "ConvexPolicy compute those of the context), or bring it into a constraint with a new variable, as in y == P @ x"
+    )
+
+
+def _direction(name: str, part: Any) -> str:
+    return f"its {name} ({_short(part)}) has the wrong curvature: minimise what is convex, bound what is convex from above"
+
+
+def _short(expression: Any, length: int = 160) -> str:
+    text = str(expression)
+    return f"`{text if len(text) <= length else text[:length] + '…'}`"
