@@ -162,6 +162,43 @@ def test_a_model_of_ones_own_is_imported(recording, tmp_path):
         OwnSettings(data=str(recording), model=f"{file}:model")
 
 
+def test_a_model_that_has_no_form_in_a_file_is_refused_before_anything_is_trained(recording, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import numpy as np\nfrom mbdl import tracking\n\nmodel = tracking.NonlinearGaussian(\n"
+        "    transition=lambda s, moment: s, observation=lambda s, moment: s[:1], process_noise=np.eye(2),\n"
+        "    observation_noise=np.eye(1), initial_mean=np.zeros(2), initial_covariance=np.eye(2))\n",
+        encoding="utf-8",
+    )
+    with pytest.raises(ValueError, match="this model cannot be: .*lambda"):
+        OwnSettings(data=str(recording), model=f"{file}:model")
+
+
+def test_the_first_estimate_of_a_named_model_is_from_the_training_sequences(recording, tmp_path):
+    with np.load(recording) as stored:
+        held = {name: stored[name] for name in stored.files}
+    held["observations"][36:] += 1e3  # the last two fifths: validation and test
+    path = tmp_path / "later.npz"
+    np.savez(path, **held)
+    one, other = (model_of(OwnSettings(data=str(file))) for file in (recording, path))
+    np.testing.assert_array_equal(one.initial_mean, other.initial_mean)
+    np.testing.assert_array_equal(one.initial_covariance, other.initial_covariance)
+
+
+def test_a_sequence_without_states_says_nothing_of_their_error(recording, tmp_path):
+    with np.load(recording) as stored:
+        states = np.repeat(stored["states"][None], 5, axis=0)
+        observations = np.repeat(stored["observations"][None], 5, axis=0)
+    states[4] = np.nan
+    path = tmp_path / "partly.npz"
+    np.savez(path, observations=observations[:, :, :], states=states)
+    given = [f"data={path}", *assignments(BUDGET)]
+    results = studies.execute(studies.prepare(studies.study("tracking-own"), out=tmp_path / "own", assignments=given))
+    for row in results["tables"][0]["rows"]:
+        assert "state" not in row["cells"]
+        assert np.isfinite(row["cells"]["prediction"]["value"])
+
+
 def test_settings_that_cannot_be(recording, tmp_path):
     with pytest.raises(ValueError, match="needs recordings: mbdl run tracking-own --data FILE"):
         OwnSettings()

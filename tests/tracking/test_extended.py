@@ -155,3 +155,10 @@ def test_iterations_below_one_are_refused(iterations):
 def test_what_is_no_model_is_refused():
     with pytest.raises(TypeError, match="ExtendedKalmanFilter: expected a model of mbdl.tracking, got int"):
         tracking.ExtendedKalmanFilter(3)
+
+
+def test_the_kalman_filter_of_a_model_is_extended_where_the_model_is_not_linear():
+    assert isinstance(tracking.kalman_filter_of(linear()), tracking.KalmanFilter)
+    assert isinstance(tracking.kalman_filter_of(tracking.lorenz(q2=0.1, r2=1.0)), tracking.ExtendedKalmanFilter)
+    with pytest.raises(TypeError, match="expected a model of mbdl.tracking, got int"):
+        tracking.kalman_filter_of(3)  # pyright: ignore[reportArgumentType]

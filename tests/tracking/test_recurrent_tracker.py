@@ -77,3 +77,11 @@ def test_it_learns_to_track():
 def test_inputs_of_another_size_are_refused():
     with pytest.raises(ValueError, match=r"got \(\(64,\), \(4,\)\)"):
         tracking.RecurrentTracker(3, 2, key=KEY)(jnp.ones((5, 2)))
+
+
+@pytest.mark.parametrize("make", [tracking.RecurrentTracker, tracking.BidirectionalTracker])
+def test_observations_that_are_all_missing_are_refused(make):
+    given = inputs()
+    absent = tracking.Inputs(given.observation, given.control, jnp.zeros_like(given.present))
+    with pytest.raises(ValueError, match="all observations are missing, so there is nothing to estimate from"):
+        make(3, 2, control_size=2, key=KEY)(absent)

@@ -12,7 +12,7 @@ from .covariance_readout import AbstractReadout, GainCovariance, ModelCovariance
 from .decimated import decimated
 from .em import EM, expectation_maximisation
 from .estimates import Estimates
-from .extended import ExtendedKalmanFilter
+from .extended import ExtendedKalmanFilter, kalman_filter_of
 from .filter import AbstractFilter
 from .fixed_gain import FixedGain
 from .gain import AbstractGain, Features, Uncertainty
@@ -164,6 +164,7 @@ __all__ = [
     "expectation_maximisation",
     "factor_of",
     "likelihood",
+    "kalman_filter_of",
     "lorenz",
     "multinomial_resampling",
     "nan_means_missing",

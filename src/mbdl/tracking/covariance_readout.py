@@ -96,8 +96,9 @@ class GainCovariance(AbstractReadout):
 
     A learned gain need not be the Kalman gain of any covariance: of that matrix the symmetric part is taken, and of its
     negative eigenvalues the absolute value, so that a covariance results; for a Kalman gain neither changes anything.
-    $P^-$ and $S$ follow from the last $P$ by the model. At a time with a missing component $H$ has not full rank, and
-    $P$ is that of `ModelCovariance`.
+    $P^-$ and $S$ follow from the last $P$ by the model. It has no derivative where two eigenvalues are equal: train the
+    gain first, and read out then, or train `CalibratedCovariance`. At a time with a missing component $H$ has not full
+    rank, and $P$ is that of `ModelCovariance`.
 
     Raises:
         ValueError: when it is used, for fewer observed components than states: then the gain does not tell $P$.

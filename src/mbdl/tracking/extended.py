@@ -7,7 +7,9 @@ import equinox as eqx
 from .estimates import Estimates
 from .filter import AbstractFilter
 from .gain import AbstractGain
+from .kalman import KalmanFilter
 from .kalman_gain import KalmanGain
+from .linear import LinearGaussian
 from .linearised import FilterMemory, first_memory, linearised_step
 from .model import AbstractModel
 
@@ -64,3 +66,16 @@ class ExtendedKalmanFilter(AbstractFilter):
 
     def step(self, memory: FilterMemory, x: Any) -> tuple[FilterMemory, Estimates]:
         return linearised_step(self.model, self.gain, memory, x, self.iterations - 1)
+
+
+def kalman_filter_of(model: AbstractModel) -> KalmanFilter | ExtendedKalmanFilter:
+    """The Kalman filter of a linear model, the extended one of another.
+
+    Raises:
+        TypeError: for what is no model of this package.
+
+    >>> from mbdl import tracking
+    >>> type(tracking.kalman_filter_of(tracking.lorenz(q2=0.1, r2=1.0))).__name__
+    'ExtendedKalmanFilter'
+    """
+    return KalmanFilter(model) if isinstance(model, LinearGaussian) else ExtendedKalmanFilter(model)

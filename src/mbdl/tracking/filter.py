@@ -3,13 +3,12 @@
 from typing import Any
 
 import equinox as eqx
-import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
-from mbdl.core import RecursiveRule, all_finite, first_bad_step, resolve
+from mbdl.core import RecursiveRule, first_bad_step, resolve
 
 from .gain import SINGULAR_INNOVATION, AbstractGain
-from .inputs import as_inputs, undeclared
+from .inputs import declared, why_refused
 from .model import AbstractModel
 
 
@@ -23,19 +22,10 @@ class AbstractFilter(RecursiveRule):
     model: eqx.AbstractVar[AbstractModel]
 
     def valid(self, x: Any) -> Bool[Array, ""]:
-        """Whether all is finite that is declared present, and something is present."""
-        inputs = as_inputs(x)
-        return all_finite(x) & (jnp.asarray(True) if inputs.present is None else jnp.any(inputs.present))
+        return declared(x)
 
     def why_invalid(self, x: Any) -> str:
-        inputs = as_inputs(x)
-        found = undeclared(inputs)
-        if found is not None:
-            return found
-        return (
-            "all observations are missing, so there is nothing to filter. Check the mask: present is true where there "
-            "is an observation"
-        )
+        return why_refused(x)
 
     def why_not_finite(self, x: Any, decision: Any) -> str:
         held = resolve(self)

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from mbdl.core import as_leaf
+from mbdl.core import all_finite, as_leaf
 from mbdl.core.checks import floating
 
 
@@ -100,6 +100,20 @@ def counted(inputs: Inputs) -> Float[Array, ""]:
     if inputs.present is None:
         return jnp.asarray(inputs.observation.shape[-1], inputs.observation.dtype)
     return jnp.sum(inputs.present, dtype=inputs.observation.dtype)
+
+
+def declared(x: Any) -> Bool[Array, ""]:
+    """Whether all is finite that is declared present, and something is present."""
+    inputs = as_inputs(x)
+    return all_finite(inputs) & (jnp.asarray(True) if inputs.present is None else jnp.any(inputs.present))
+
+
+def why_refused(x: Any) -> str:
+    """What is wrong with inputs that are not `declared`, in words; they are concrete."""
+    return undeclared(x) or (
+        "all observations are missing, so there is nothing to estimate from. Check the mask: present is true where "
+        "there is an observation"
+    )
 
 
 def undeclared(x: Any) -> str | None:

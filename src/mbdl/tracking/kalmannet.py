@@ -7,7 +7,7 @@ from jaxtyping import PRNGKeyArray
 from mbdl.core import dtype_of, substitute
 
 from .cascade_network import CascadeNetwork
-from .extended import ExtendedKalmanFilter
+from .extended import ExtendedKalmanFilter, kalman_filter_of
 from .gain import AbstractGain
 from .gain_network import SingleUnitNetwork
 from .input_features import Differences, InputFeatures, sizes
@@ -15,8 +15,6 @@ from .kalman import KalmanFilter
 from .linear import LinearGaussian
 from .model import AbstractModel
 from .recurrent_gain import RecurrentGain
-
-Filter = KalmanFilter | ExtendedKalmanFilter
 
 
 def KalmanNet(
@@ -27,7 +25,7 @@ def KalmanNet(
     nominal: AbstractGain | None = None,
     features: InputFeatures | None = None,
     initial: Any = None,
-) -> Filter:
+) -> KalmanFilter | ExtendedKalmanFilter:
     r"""KalmanNet: the (extended) Kalman filter of a partly known model, with a gain that a recurrent network corrects,
     $$\hat s_t = \hat s^-_t + \bigl(K^0 + \Delta_\theta\bigr) (y_t - h(\hat s^-_t)).$$
 
@@ -79,9 +77,4 @@ def KalmanNet(
     else:
         raise ValueError(f"KalmanNet: expected architecture 1 or 2, got {architecture!r}")
     gain = RecurrentGain(network, nominal=nominal, features=features, initial=initial)
-    return substitute(classical(model), lambda rule: rule.gain, gain)
-
-
-def classical(model: AbstractModel) -> Filter:
-    """The Kalman filter of a linear model, the extended one of another."""
-    return KalmanFilter(model) if isinstance(model, LinearGaussian) else ExtendedKalmanFilter(model)
+    return substitute(kalman_filter_of(model), lambda rule: rule.gain, gain)

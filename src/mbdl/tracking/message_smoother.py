@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from mbdl.core import IterativeSolver, all_finite, as_leaf
+from mbdl.core import IterativeSolver, as_leaf
 from mbdl.core.checks import concrete, positive
 
 from .covariance import dense
-from .inputs import Inputs, Moment, as_inputs, undeclared
+from .inputs import Inputs, Moment, as_inputs, declared, why_refused
 from .kalman_gain import whitener_of
 from .linear import LinearGaussian
 from .linearised import checked
@@ -121,13 +121,10 @@ class MessageSmoother(IterativeSolver):
         return (self.step_size,)
 
     def valid(self, x: Any) -> Bool[Array, ""]:
-        """Whether all is finite that is declared present, and something is present."""
-        inputs = as_inputs(x)
-        return all_finite(x) & (jnp.asarray(True) if inputs.present is None else jnp.any(inputs.present))
+        return declared(x)
 
     def why_invalid(self, x: Any) -> str:
-        found = undeclared(as_inputs(x))
-        return "all observations are missing, so there is nothing to smooth. Check the mask" if found is None else found
+        return why_refused(x)
 
     def why_not_finite(self, x: Any, decision: Any) -> str:
         return (

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from mbdl.core import DecisionRule, Learned, RecursiveRule, all_finite, loop, time_steps, unconstrained
+from mbdl.core import DecisionRule, Learned, RecursiveRule, loop, time_steps, unconstrained
 from mbdl.networks import GRU, Linear
 
-from .inputs import as_inputs
+from .inputs import as_inputs, declared, why_refused
 from .standardisation import Standardisation
 
 
@@ -87,7 +87,10 @@ class RecurrentTracker(RecursiveRule):
         return hidden, Tracked(_in_units(out(hidden), self.standardisation))
 
     def valid(self, x: Any) -> Bool[Array, ""]:
-        return all_finite(as_inputs(x))
+        return declared(x)
+
+    def why_invalid(self, x: Any) -> str:
+        return why_refused(x)
 
 
 class BidirectionalTracker(DecisionRule):
@@ -147,7 +150,10 @@ class BidirectionalTracker(DecisionRule):
         return Tracked(jax.vmap(lambda state: _in_units(state, self.standardisation))(standard))
 
     def valid(self, x: Any) -> Bool[Array, ""]:
-        return all_finite(as_inputs(x))
+        return declared(x)
+
+    def why_invalid(self, x: Any) -> str:
+        return why_refused(x)
 
 
 def as_vector(x: Any, standardisation: Standardisation | None = None) -> Float[Array, " size"]:

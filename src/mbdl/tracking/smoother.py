@@ -10,10 +10,8 @@ from mbdl.core import DecisionRule, all_finite
 
 from .covariance import dense
 from .estimates import Estimates
-from .extended import ExtendedKalmanFilter
+from .extended import kalman_filter_of
 from .filter import AbstractFilter
-from .kalman import KalmanFilter
-from .linear import LinearGaussian
 from .model import AbstractModel
 
 
@@ -68,10 +66,8 @@ def as_filter(model_or_filter: Any, what: str) -> AbstractFilter:
     """
     if isinstance(model_or_filter, AbstractFilter):
         return model_or_filter
-    if isinstance(model_or_filter, LinearGaussian):
-        return KalmanFilter(model_or_filter)
     if isinstance(model_or_filter, AbstractModel):
-        return ExtendedKalmanFilter(model_or_filter)
+        return kalman_filter_of(model_or_filter)
     raise TypeError(
         f"{what}: expected a state-space model or a filter of mbdl.tracking, got {type(model_or_filter).__name__}"
     )

@@ -5,9 +5,10 @@ from jaxtyping import PRNGKeyArray
 
 from mbdl.core import dtype_of, substitute
 
+from .extended import ExtendedKalmanFilter, kalman_filter_of
 from .gain import AbstractGain
 from .input_features import InputFeatures, sizes
-from .kalmannet import Filter, classical
+from .kalman import KalmanFilter
 from .model import AbstractModel
 from .split_gain import SplitGain, split_networks
 
@@ -18,7 +19,7 @@ def SplitKalmanNet(
     key: PRNGKeyArray,
     nominal: AbstractGain | None = None,
     features: InputFeatures | None = None,
-) -> Filter:
+) -> KalmanFilter | ExtendedKalmanFilter:
     r"""Split-KalmanNet: the (extended) Kalman filter of a partly known model, with the gain $K_t = G_1 H_t^\top G_2$ of
     which one network corrects the covariance $G_1$ of the prediction and another the inverse $G_2$ of that of the
     innovation. Before training it is the steady-state Kalman filter of the model; for a nonlinear one, with $H_t$
@@ -47,5 +48,5 @@ def SplitKalmanNet(
     """
     networks = split_networks(*sizes(model), dtype_of(model), jax.random.split(key))
     return substitute(
-        classical(model), lambda rule: rule.gain, SplitGain(*networks, nominal=nominal, features=features)
+        kalman_filter_of(model), lambda rule: rule.gain, SplitGain(*networks, nominal=nominal, features=features)
     )

@@ -41,25 +41,14 @@ class Entry:
         return self.finds in ("few", "network")
 
 
-def kalman(model: tracking.AbstractModel) -> Any:
-    """The Kalman filter of a model, extended where it is not linear."""
-    return (
-        tracking.KalmanFilter(model)
-        if isinstance(model, tracking.LinearGaussian)
-        else tracking.ExtendedKalmanFilter(model)
-    )
-
-
-def _smoother(model: tracking.AbstractModel) -> Any:
-    return tracking.RTSSmoother(kalman(model))
-
-
 def _noise(model: Any) -> Any:
     return model.process_noise, model.observation_noise
 
 
 def _learned_noise(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories) -> Any:
-    return mbdl.learn(kalman(case.assumed), lambda r: _noise(r.model), constraint=mbdl.positive_definite)
+    return mbdl.learn(
+        tracking.kalman_filter_of(case.assumed), lambda r: _noise(r.model), constraint=mbdl.positive_definite
+    )
 
 
 def _learned_model(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories) -> Any:
@@ -68,7 +57,9 @@ def _learned_model(case: Case, settings: Any, key: PRNGKeyArray, data: Trajector
 
 
 def _learned_smoother(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories) -> Any:
-    rule = mbdl.learn(_smoother(case.assumed), lambda r: _noise(r.filter.model), constraint=mbdl.positive_definite)
+    rule = mbdl.learn(
+        tracking.RTSSmoother(case.assumed), lambda r: _noise(r.filter.model), constraint=mbdl.positive_definite
+    )
     return rule if case.mismatch is None else mbdl.learn(rule, lambda r: case.mismatch(r.filter.model))  # pyright: ignore
 
 
@@ -96,8 +87,14 @@ def _bidirectional(case: Case, settings: Any, key: PRNGKeyArray, data: Trajector
 
 
 ENTRIES: tuple[Entry, ...] = (
-    Entry("filter-true", "Kalman filter, true model", "model-based", False, lambda c, s, k, d: kalman(c.truth)),
-    Entry("filter", "Kalman filter", "model-based", False, lambda c, s, k, d: kalman(c.assumed)),
+    Entry(
+        "filter-true",
+        "Kalman filter, true model",
+        "model-based",
+        False,
+        lambda c, s, k, d: tracking.kalman_filter_of(c.truth),
+    ),
+    Entry("filter", "Kalman filter", "model-based", False, lambda c, s, k, d: tracking.kalman_filter_of(c.assumed)),
     Entry(
         "unscented",
         "unscented filter",
@@ -111,7 +108,7 @@ ENTRIES: tuple[Entry, ...] = (
         "Kalman filter, tuned process noise",
         "model-based",
         False,
-        lambda c, s, k, d: kalman(c.assumed),
+        lambda c, s, k, d: tracking.kalman_filter_of(c.assumed),
         "search",
     ),
     Entry("filter-noise", "Kalman filter, learned covariances", "learned optimisation", False, _learned_noise, "few"),
@@ -125,14 +122,16 @@ ENTRIES: tuple[Entry, ...] = (
         "network",
     ),
     Entry("recurrent", "recurrent network", "black box", False, _recurrent, "network"),
-    Entry("smoother-true", "smoother, true model", "model-based", True, lambda c, s, k, d: _smoother(c.truth)),
-    Entry("smoother", "smoother", "model-based", True, lambda c, s, k, d: _smoother(c.assumed)),
+    Entry(
+        "smoother-true", "smoother, true model", "model-based", True, lambda c, s, k, d: tracking.RTSSmoother(c.truth)
+    ),
+    Entry("smoother", "smoother", "model-based", True, lambda c, s, k, d: tracking.RTSSmoother(c.assumed)),
     Entry(
         "smoother-tuned",
         "smoother, tuned process noise",
         "model-based",
         True,
-        lambda c, s, k, d: _smoother(c.assumed),
+        lambda c, s, k, d: tracking.RTSSmoother(c.assumed),
         "search",
     ),
     Entry("smoother-model", "smoother, learned model", "learned optimisation", True, _learned_smoother, "few"),

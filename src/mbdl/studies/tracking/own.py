@@ -14,7 +14,6 @@ from mbdl import tracking
 from mbdl.studies import results as form
 from mbdl.studies.study import Run, Stage, Study
 from mbdl.studies.tracking.case import decibels
-from mbdl.studies.tracking.catalogue import kalman
 from mbdl.studies.tracking.own_settings import OwnSettings, model_of, splits
 from mbdl.studies.tracking.recordings import Recordings
 from mbdl.training import fit, supervised, unsupervised
@@ -34,7 +33,7 @@ def make_rule(settings: OwnSettings, name: str, key: Any) -> Any:
         irregular = splits(settings)["train"].duration is not None
         # A filter with irregular samples does not settle.
         return tracking.KalmanNet(model, key=key, nominal=tracking.KalmanGain() if irregular else None)
-    rule = kalman(model)
+    rule = tracking.kalman_filter_of(model)
     return rule if name == "filter" else _learned_noise(rule)
 
 
@@ -56,6 +55,11 @@ def inputs_of(recordings: Recordings) -> tracking.Inputs:
     return tracking.Inputs(recordings.observations, recordings.control, recordings.present, recordings.duration)
 
 
+def states_known(recordings: Recordings) -> bool:
+    """Whether any state of the recordings is known."""
+    return recordings.states is not None and bool(np.isfinite(recordings.states).any())
+
+
 def known_state_error(estimates: tracking.Estimates, states: Any) -> Any:
     """The squared error of the states that are known, in their mean."""
     known = jnp.isfinite(states)
@@ -75,7 +79,8 @@ def find(run: Run, name: str) -> dict[str, Any]:
     rate = settings.network_rate if network else settings.few_rate
     parts = splits(settings)
     train, validation = ((inputs_of(part), part.states) for part in (parts["train"], parts["validation"]))
-    if train[1] is not None:
+    supervises = states_known(parts["train"])
+    if supervises:
         risk, held = supervised(train, known_state_error), validation
     else:
         risk, held = (
@@ -103,7 +108,7 @@ def find(run: Run, name: str) -> dict[str, Any]:
     shutil.rmtree(checkpoint, ignore_errors=True)
     return {
         "steps": steps,
-        "objective": "squared error of the states" if train[1] is not None else "observations",
+        "objective": "squared error of the states" if supervises else "observations",
         "validation_risk": [float(f"{value:.6g}") for value in trained.history.validation],
         "kept_step": int(trained.history.best_step),
     }
@@ -133,6 +138,9 @@ def score(run: Run, name: str) -> dict[str, Any]:
     found = measured(inputs_of(test), test.states)
     place = mbdl.spectrum(rule)
     values = {key: [float(f"{value:.6g}") for value in np.asarray(column)] for key, column in found.items()}
+    if test.states is not None:  # a sequence of which no state is known says nothing of the error of states
+        known = np.isfinite(test.states).any(axis=(1, 2))
+        values["state"] = np.asarray(values["state"])[known].tolist()
     return {**values, "learned": place.learned + place.frozen}
 
 
@@ -145,12 +153,8 @@ def keep_trajectory(run: Run) -> dict[str, Any]:
     for name in RULES:
         rule: Any = run.load_rule(name)
         means = rule(x).mean
-        moments = [
-            tracking.Moment(jnp.asarray(t), *(None if v is None else v[t] for v in (x.control, x.duration)))
-            for t in range(len(means))
-        ]
-        seen = [model.observe(mean, moment) for mean, moment in zip(means, moments, strict=True)]
-        arrays[name] = np.asarray(jnp.stack(seen))
+        moments = tracking.Moment(jnp.arange(len(means)), x.control, x.duration)
+        arrays[name] = np.asarray(jax.vmap(model.observe)(means, moments))
     return {"file": str(run.save_arrays("trajectory-test", **arrays)), "components": int(test.observations.shape[2])}
 
 
@@ -166,7 +170,7 @@ def study_stages(run: Run) -> list[Stage]:
 def study_results(run: Run) -> dict[str, Any]:
     """The results of the study."""
     parts = splits(run.settings)
-    supervised_by = "the squared error of the states" if parts["train"].states is not None else "the observations alone"
+    supervised_by = "the squared error of the states" if states_known(parts["train"]) else "the observations alone"
     columns = [
         form.column("state", "squared error of the states", unit="dB", best="min"),
         form.column("prediction", "squared error of predicted observations", unit="dB", best="min"),
@@ -174,14 +178,14 @@ def study_results(run: Run) -> dict[str, Any]:
         form.column("consistency", "normalised innovation squared a component"),
         form.column("learned", "learned numbers", digits=0),
     ]
-    if parts["train"].states is None:
+    if not any("state" in run[f"score-{name}"] for name in RULES):
         columns = columns[1:]
     rows = []
     for name, (title, strategy) in RULES.items():
         found = run[f"score-{name}"]
         cells: dict[str, Any] = {"learned": found["learned"]}
         for key in ("state", "prediction"):
-            if key in found:
+            if found.get(key):
                 cells[key] = decibels(np.asarray(found[key]))
         for key in ("likelihood", "consistency"):
             if key in found:

@@ -1,6 +1,7 @@
 """What a user says of their own recordings: the file, the model, the budgets; and what follows from it."""
 
 import importlib.util
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mbdl import tracking
+from mbdl.core import save
 from mbdl.studies.settings import setting
 from mbdl.studies.tracking.recordings import Recordings, read_recordings
 
@@ -41,8 +43,7 @@ class OwnSettings:
                 raise ValueError(f"the setting {name} is {getattr(self, name)}; it is positive")
         if not self.data:
             raise ValueError("tracking-own needs recordings: mbdl run tracking-own --data FILE")
-        read_recordings(self.data)
-        model_of(self)
+        _check_saved(model_of(self))
 
 
 def model_of(settings: OwnSettings) -> tracking.AbstractModel:
@@ -51,7 +52,7 @@ def model_of(settings: OwnSettings) -> tracking.AbstractModel:
     Raises:
         ValueError: for a name that there is not, a file without it, or a model that observes another number.
     """
-    recordings = read_recordings(settings.data)
+    recordings = splits(settings)["train"]  # what the others hold is not known yet
     axes = recordings.observations.shape[2]
     first = np.zeros(axes)
     for component in range(axes):
@@ -119,6 +120,15 @@ def _imported(name: str) -> tracking.AbstractModel:
     if not isinstance(model, tracking.AbstractModel):
         raise ValueError(f"{name} is a {type(model).__name__}, not a state-space model of mbdl.tracking")
     return model
+
+
+def _check_saved(model: tracking.AbstractModel) -> None:
+    """Raise for a model that has no form in a file, before anything is trained."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            save(Path(folder) / "model.mbdl", model)
+        except TypeError as error:
+            raise ValueError(f"the rules of a study are saved, and this model cannot be: {error}") from error
 
 
 def splits(settings: OwnSettings) -> dict[str, Recordings]:

@@ -1,0 +1,12 @@
+"""Control: systems, costs and policies, and the quadratic programs that policies solve."""
+
+from .qp_solution import QPSolution, QPStatus
+from .quadratic_program import QuadraticProgram
+from .solve_qp import solve_qp
+
+__all__ = [
+    "QPSolution",
+    "QPStatus",
+    "QuadraticProgram",
+    "solve_qp",
+]
