@@ -3,26 +3,37 @@
 import dataclasses
 from typing import Any
 
+import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
+from jaxtyping import Array, Float, Int
 
 from .disciplined import check_disciplined
 
 
-@dataclasses.dataclass(frozen=True)
-class Entries:
-    """How the numbers of a parameter stand in the vector of all parameters.
+class Entries(eqx.Module):
+    """How the entries of a parameter or a variable stand in the vector of all of them.
 
     Attributes:
-        name: of the parameter.
+        index: for a parameter, the entries of its value that stand there, one after another: all by columns, the upper
+            triangle of a symmetric one, the diagonal of a diagonal one. For a variable, where each entry of its value
+            is; -1 for one that is zero. Entries of values are numbered by rows.
+        name: of the parameter or the variable.
         shape: of its value.
-        index: the positions in the value, in the order of its rows, of the numbers in the vector. A symmetric
-            parameter stands there by its upper triangle, a diagonal one by its diagonal.
     """
 
-    name: str
-    shape: tuple[int, ...]
-    index: np.ndarray
+    index: Int[Any, " entries"]
+    name: str = eqx.field(static=True)
+    shape: tuple[int, ...] = eqx.field(static=True)
+
+    def numbers(self, value: Float[Array, "..."]) -> Float[Array, " entries"]:
+        """What of the value of a parameter stands in the vector."""
+        return jnp.ravel(value)[self.index]
+
+    def value(self, vector: Float[Array, " variables"]) -> Float[Array, "..."]:
+        """The value of a variable in the vector."""
+        return jnp.append(vector, 0.0)[self.index].reshape(self.shape)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,9 +52,8 @@ class CanonicalProblem:
         cones: the sizes of all cones in the convention of SCS, for a cone program; else `None`.
         parameters: how the parameters stand in $p$.
         context: how the parameters that are the context stand in $c$.
-        decision: the shape of the decision, and where in $z$ each of its entries is, in the order of its rows (-1 for
-            one that is zero).
-        variables: the same for every variable of the problem, by name.
+        decision: where in $z$ the decision is.
+        variables: the same for every variable of the problem.
     """
 
     hessian: scipy.sparse.csc_array | None
@@ -137,7 +147,7 @@ def _parameter_entries(parameter: Any) -> Entries:
 
     positions = np.arange(parameter.size).reshape(parameter.shape)
     index = np.asarray(lower_value(parameter, positions)).ravel(order="F")
-    return Entries(parameter.name(), tuple(parameter.shape), index)
+    return Entries(index.astype(np.int32), parameter.name(), tuple(parameter.shape))
 
 
 def _variable_entries(variable: Any, first: int) -> Entries:
@@ -151,8 +161,8 @@ def _variable_entries(variable: Any, first: int) -> Entries:
         value = value.toarray() if scipy.sparse.issparse(value) else value
     else:
         value = numbered.reshape(variable.shape, order="F")
-    index = np.asarray(value).astype(int).ravel()
-    return Entries(variable.name(), tuple(variable.shape), np.where(index > 0, index - 1 + first, -1))
+    index = np.asarray(value).astype(np.int32).ravel()
+    return Entries(np.where(index > 0, index - 1 + first, -1), variable.name(), tuple(variable.shape))
 
 
 def _check_leaves(problem: Any, context: list[Any], decision: Any, parameters: list[Any]) -> None:

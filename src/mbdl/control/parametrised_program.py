@@ -65,7 +65,8 @@ class ParametrisedProgram(eqx.Module):
         general_lower, general_upper: the rows that bound each two-sided inequality, -1 for none; several along the
             first axis.
         lower, upper: the same for each variable that is left.
-        decision: where among the variables each entry of the decision is, -1 for one that is zero.
+        place: where each variable of the problem stands.
+        decision: where the entries of the decision stand, -1 for one that is zero.
         pivots, equalities: how many rows eliminate a variable, and how many equalities are left.
         fixed_matrices: whether $P$ and $A$ do not depend on the context.
     """
@@ -78,21 +79,26 @@ class ParametrisedProgram(eqx.Module):
     general_upper: Int[Array, "layers inequalities"]
     lower: Int[Array, "layers left"]
     upper: Int[Array, "layers left"]
+    place: Int[Array, " variables"]
     decision: Int[Array, " decision"]
     pivots: int = eqx.field(static=True)
     equalities: int = eqx.field(static=True)
     fixed_matrices: bool = eqx.field(static=True)
 
+    @property
     def left(self) -> int:
         """How many variables are left."""
         return self.hessian.shape[0] - self.pivots
 
-    def solution_map(
-        self, parameters: Float[Array, " parameters"], context: Float[Array, " context"] | None
-    ) -> tuple[Float[Array, "variables left"], Float[Array, "variables affine"]]:
-        """All variables as an affine map of what is left of them, and of the context."""
-        A, b = self._rows(parameters, context)
-        return self._back(A, b)
+    def solution(
+        self,
+        parameters: Float[Array, " parameters"],
+        context: Float[Array, " context"],
+        left: Float[Array, " left"],
+    ) -> Float[Array, " variables"]:
+        """All variables of the problem, from those that are left."""
+        S, s = self._back(*self._rows(parameters, None if self.fixed_matrices else context))
+        return (S @ left + affine(s, context))[self.place]
 
     def reduced(
         self, parameters: Float[Array, " parameters"], context: Float[Array, " context"] | None = None
@@ -144,7 +150,7 @@ class ParametrisedProgram(eqx.Module):
         return self.matrix(_theta(parameters, context)), self.offset(_theta(parameters, None))
 
     def _back(self, A: Array, b: Array) -> tuple[Array, Array]:
-        K, n = self.pivots, self.left()
+        K, n = self.pivots, self.left
         identity, nothing = jnp.eye(n, dtype=A.dtype), jnp.zeros((n, b.shape[1]), A.dtype)
         if K == 0:
             return identity, nothing
@@ -228,7 +234,8 @@ def parametrised_program(problem: CanonicalProblem, dtype: Any) -> ParametrisedP
         general_upper=_layers([upper for _, upper in left.general], place),
         lower=_layers([lower for lower, _ in left.bounds], place),
         upper=_layers([upper for _, upper in left.bounds], place),
-        decision=jnp.asarray(np.where(decided >= 0, where[decided], -1)),
+        place=jnp.asarray(where[:-1], jnp.int32),
+        decision=jnp.asarray(np.where(decided >= 0, where[decided], -1), jnp.int32),
         pivots=len(left.pivots),
         equalities=len(left.equalities),
         fixed_matrices=fixed,
