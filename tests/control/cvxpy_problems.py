@@ -6,6 +6,8 @@ Each function returns a problem, its context, its decision and values of its par
 import cvxpy as cp
 import numpy as np
 
+PRECISE = {"tol_gap_abs": 1e-12, "tol_gap_rel": 1e-12, "tol_feas": 1e-12}
+
 
 def clipped_regulator(states=8, inputs=2, seed=1):
     draws = np.random.default_rng(seed)

@@ -11,6 +11,9 @@ from jaxtyping import Array, Float, Int
 
 from .disciplined import check_disciplined
 
+# A scipy.sparse.csc_array; its stubs do not say that it has a shape.
+Sparse = Any
+
 
 class Entries(eqx.Module):
     """How the entries of a parameter or a variable stand in the vector of all of them.
@@ -56,10 +59,10 @@ class CanonicalProblem:
         variables: the same for every variable of the problem.
     """
 
-    hessian: scipy.sparse.csc_array | None
-    linear: scipy.sparse.csc_array
-    matrix: scipy.sparse.csc_array
-    offset: scipy.sparse.csc_array
+    hessian: Sparse | None
+    linear: Sparse
+    matrix: Sparse
+    offset: Sparse
     equalities: int
     inequalities: int
     cones: dict[str, Any] | None
@@ -102,9 +105,7 @@ def canonical(problem: Any, context: list[Any], decision: Any, parameters: list[
     dims = program.cone_dims
     new_variable = chain.compose_var_id_map()
     placed = {
-        variable.id: _variable_entries(
-            variable, program.var_id_to_col[new_variable.get(variable.id, [variable.id])[0]]
-        )
+        variable.id: _variable_entries(variable, program.var_id_to_col[new_variable.get(variable.id, [variable.id])[0]])
         for variable in problem.variables()
     }
     return CanonicalProblem(
@@ -125,9 +126,10 @@ def canonical(problem: Any, context: list[Any], decision: Any, parameters: list[
 def _stuffed(problem: Any) -> tuple[Any, Any]:
     """CVXPY's parametrised program, and the chain of reductions that leads to it."""
     import cvxpy
+    from cvxpy.utilities import scopes
 
     if problem.is_qp():
-        with cvxpy.utilities.scopes.quad_form_dpp_scope():
+        with scopes.quad_form_dpp_scope():
             data, chain, _ = problem.get_problem_data(cvxpy.OSQP)
     else:
         data, chain, _ = problem.get_problem_data(cvxpy.DIFFCP)
@@ -138,7 +140,7 @@ def _cones(dims: Any) -> dict[str, Any]:
     return {"z": dims.zero, "l": dims.nonneg, "q": list(dims.soc), "s": list(dims.psd), "ep": dims.exp}
 
 
-def _columns(matrix: Any, order: np.ndarray) -> scipy.sparse.csc_array:
+def _columns(matrix: Any, order: np.ndarray) -> Sparse:
     return scipy.sparse.csc_array(scipy.sparse.csc_array(matrix)[:, order])
 
 
@@ -157,7 +159,7 @@ def _variable_entries(variable: Any, first: int) -> Entries:
     size = variable._reduced_size if variable._has_dim_reducing_attr else variable.size
     numbered = np.arange(1, size + 1, dtype=float)
     if variable._has_dim_reducing_attr:
-        value = recover_value_for_leaf(variable, numbered, project=False)
+        value: Any = recover_value_for_leaf(variable, numbered, project=False)
         value = value.toarray() if scipy.sparse.issparse(value) else value
     else:
         value = numbered.reshape(variable.shape, order="F")
@@ -175,8 +177,8 @@ def _check_leaves(problem: Any, context: list[Any], decision: Any, parameters: l
                 raise TypeError(f"{what}: {role} holds {item!r}; expected parameters of CVXPY (cvxpy.Parameter)")
     if not isinstance(decision, cvxpy.Variable):
         raise TypeError(
-            f"{what}: decision is {decision!r}; expected a variable of the problem (cvxpy.Variable). For an expression, "
-            "add a variable and the constraint that it equals the expression"
+            f"{what}: decision is {decision!r}; expected a variable of the problem (cvxpy.Variable). For an "
+            "expression, add a variable and the constraint that it equals the expression"
         )
     held = {variable.id: variable.name() for variable in problem.variables()}
     if decision.id not in held:
@@ -216,5 +218,5 @@ def _check_leaves(problem: Any, context: list[Any], decision: Any, parameters: l
     for name in names:
         if names.count(name) > 1:
             raise ValueError(
-                f"{what}: two parameters have the name {name!r}. Name them apart, as in cvxpy.Parameter(3, name='price')"
+                f"{what}: two parameters have the name {name!r}. Name them apart: cvxpy.Parameter(3, name='price')"
             )

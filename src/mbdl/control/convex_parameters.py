@@ -23,9 +23,7 @@ def learned_parameters(values: dict[Any, Any], constraints: dict[Any, AbstractCo
     """
     for parameter in constraints:
         if not any(parameter is known for known in values):
-            raise ValueError(
-                f"ConvexPolicy: constraints names {_name(parameter)}, which has no value in `parameters`"
-            )
+            raise ValueError(f"ConvexPolicy: constraints names {_name(parameter)}, which has no value in `parameters`")
     made = {}
     for parameter, value in values.items():
         constraint = constraints[parameter] if parameter in constraints else _constraint(parameter)
@@ -75,8 +73,8 @@ def _constraint(parameter: Any) -> AbstractConstraint:
         if held is not None and held is not False and np.size(held):
             raise ValueError(
                 f"ConvexPolicy: the parameter {_name(parameter)} has the attribute {name}, and no set for learning is "
-                "known for it. Write the problem with nonneg=True, PSD=True or bounds that are two numbers, or name the "
-                "set in `constraints`"
+                "known for it. Write the problem with nonneg=True, PSD=True or bounds that are two numbers, or name "
+                "the set in `constraints`"
             )
     return unconstrained
 

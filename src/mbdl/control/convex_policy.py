@@ -68,11 +68,11 @@ class ConvexPolicy(RecursiveRule):
         context: the parameters of CVXPY that are computed from what the system shows. The vector that it shows is split
             among them in order, by rows; where there are several shapes or functions of it, give `features`.
         decision: the variable of CVXPY that is the control.
-        parameters: the values of all other parameters. They are learned from the start (`mbdl.freeze` stops that), within
-            the set that their attributes say: positive for `nonneg=True`, positive definite for `PSD=True`. The policy
-            holds them by name: `lambda policy: policy.parameters["P_sqrt"]`.
-        features: a function from what the system shows to the values of the context, a tuple in its order (registered by
-            `mbdl.register`, so that the policy can be saved).
+        parameters: the values of all other parameters. They are learned from the start (`mbdl.freeze` stops that),
+            within the set that their attributes say: positive for `nonneg=True`, positive definite for `PSD=True`. The
+            policy holds them by name: `lambda policy: policy.parameters["P_sqrt"]`.
+        features: a function from what the system shows to the values of the context, a tuple in its order (registered
+            by `mbdl.register`, so that the policy can be saved).
         constraints: other sets for parameters, such as `{P: mbdl.interval(0.1, 10.0)}`.
         elastic: constraints that may be broken, with the price of each unit of their violation. A policy whose problem
             may become infeasible needs it.
@@ -126,7 +126,9 @@ class ConvexPolicy(RecursiveRule):
     ):
         values, sets = dict(parameters or {}), dict(constraints or {})
         if features is not None and not callable(features):
-            raise TypeError(f"ConvexPolicy: expected features to be a function of what the system shows, got {features!r}")
+            raise TypeError(
+                f"ConvexPolicy: expected features to be a function of what the system shows, got {features!r}"
+            )
         self.features = features
         self.proximal = _weight(proximal)
         problem = canonical(problem, list(context), decision, list(values))
@@ -156,7 +158,8 @@ class ConvexPolicy(RecursiveRule):
         Args:
             x: what the system shows at one time.
             memory: from `start` or `advance`, where the search starts from the step before.
-            throw: raise where there is no solution; otherwise the status says so. Under a transformation nothing raises.
+            throw: raise where there is no solution; otherwise the status says so. Under a transformation nothing
+                raises.
 
         Returns:
             a `ConvexSolution`; under `jax.vmap` one status for each instance.
@@ -177,7 +180,9 @@ class ConvexPolicy(RecursiveRule):
         at = int(np.argmax(~np.isfinite(np.asarray(decision)).reshape(len(decision), -1).all(axis=1))) if step else None
         solution = self.solve(x if at is None else jax.tree.map(lambda leaf: leaf[at], x), throw=False)
         if bool(solution.status == QPStatus.infeasible):
-            how = "is infeasible: no control keeps its constraints. Name those that may be broken, `elastic={constraint: price}`"
+            how = (
+                "is infeasible: no control keeps its constraints. Name those that may be broken (elastic={...: price})"
+            )
         elif bool(solution.status == QPStatus.unbounded):
             how = "is unbounded: add constraints, or a cost that grows in every direction"
         else:
@@ -225,8 +230,8 @@ class ConvexPolicy(RecursiveRule):
             values = tuple(values) if isinstance(values, (tuple, list)) else (values,)
             if len(values) != len(entries):
                 raise ValueError(
-                    f"ConvexPolicy: the features return {len(values)} values; expected a tuple of {len(entries)}, for the "
-                    f"context {', '.join(held.name for held in entries)}"
+                    f"ConvexPolicy: the features return {len(values)} values; expected a tuple of {len(entries)}, for "
+                    f"the context {', '.join(held.name for held in entries)}"
                 )
         for held, value in zip(entries, values, strict=True):
             if jnp.shape(value) != held.shape:

@@ -15,10 +15,10 @@ def check_disciplined(problem: Any) -> None:
         ValueError: naming the smallest expression that is not, while its own arguments are.
     """
     import cvxpy
+    from cvxpy.utilities import scopes
 
     if not isinstance(problem, cvxpy.Problem):
         raise TypeError(f"ConvexPolicy: problem is {problem!r}; expected a cvxpy.Problem")
-    scopes = cvxpy.utilities.scopes
     parts = [("objective", problem.objective)]
     parts += [(f"constraint {i}, {_short(part)}", part) for i, part in enumerate(problem.constraints)]
     for parametrised in (False, True):
@@ -40,7 +40,7 @@ def check_disciplined(problem: Any) -> None:
 
 
 def _culprit(part: Any) -> Any | None:
-    """The smallest expression of an objective or a constraint whose curvature is unknown; `None` where all are known."""
+    """The smallest expression of an objective or a constraint whose curvature is unknown; `None` for none."""
     for argument in part.args:
         if not (argument.is_convex() or argument.is_concave()):
             return _culprit(argument) or argument
@@ -65,12 +65,14 @@ def _not_affine(name: str, part: Any, culprit: Any | None) -> str:
     return (
         f"{start}in its {name}, the expression {_short(culprit)} is not affine in its parameters ({names}) while its "
         "arguments are. Give a product or a function of parameters a parameter of its own (the `features` of "
-        "ConvexPolicy compute those of the context), or bring it into a constraint with a new variable, as in y == P @ x"
+        "ConvexPolicy compute those of the context), or write it as a constraint on a new variable: y == P @ x"
     )
 
 
 def _direction(name: str, part: Any) -> str:
-    return f"its {name} ({_short(part)}) has the wrong curvature: minimise what is convex, bound what is convex from above"
+    return (
+        f"its {name} ({_short(part)}) has the wrong curvature: minimise what is convex, bound what is convex from above"
+    )
 
 
 def _short(expression: Any, length: int = 160) -> str:

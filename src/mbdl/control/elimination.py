@@ -23,8 +23,8 @@ class Elimination:
     """What is left of a parametrised quadratic program.
 
     Attributes:
-        pivots: pairs of a row, which holds with equality, and the variable that it gives. Their matrix is invertible for
-            all parameters: in its triangular factors the diagonal does not depend on them.
+        pivots: pairs of a row, which holds with equality, and the variable that it gives. Their matrix is invertible
+            for all parameters: in its triangular factors the diagonal does not depend on them.
         kept: the variables that are left.
         equalities: the rows that are left of the equalities.
         general: for each two-sided inequality the rows that bound it from below, and those that bound it from above;
@@ -66,8 +66,8 @@ def eliminate(problem: CanonicalProblem) -> Elimination:
     for row in dependent:
         if not probes.offset_is_zero(row):
             raise ValueError(
-                "ConvexPolicy: the equality constraints of the problem depend on each other, so that they hold together "
-                f"for some parameters alone (row {row} of {problem.equalities}). Remove the redundant one"
+                "ConvexPolicy: the equality constraints of the problem depend on each other, so that they hold "
+                f"together for some parameters alone (row {row} of {problem.equalities}). Remove the redundant one"
             )
     if not probes.kept:
         raise ValueError(
@@ -234,8 +234,8 @@ def _sides(
             if probes.offset_is_known(row) and probes.offset[0, row] >= 0:
                 continue
             raise ValueError(
-                "ConvexPolicy: a constraint of the problem holds no variable, or its variables cancel, so that it holds "
-                "for some parameters alone. Remove it, and check the parameters where they are given"
+                "ConvexPolicy: a constraint of the problem holds no variable, or its variables cancel, so that it "
+                "holds for some parameters alone. Remove it, and check the parameters where they are given"
             )
         if columns.size == 1 and np.ptp(coefficients[:, columns[0]]) <= _ZERO * np.abs(coefficients).max():
             value = coefficients[0, columns[0]]

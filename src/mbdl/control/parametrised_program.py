@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse
 from jaxtyping import Array, Float, Int
 
-from .canonical import CanonicalProblem
+from .canonical import CanonicalProblem, Sparse
 from .elimination import eliminate
 from .quadratic_program import QuadraticProgram
 
@@ -201,7 +201,7 @@ def parametrised_program(problem: CanonicalProblem, dtype: Any) -> ParametrisedP
     column = np.concatenate([np.arange(count), np.arange(count + 1, columns), [count]])
     scale = 1 / left.scales[rows]
 
-    def matrix(entries: scipy.sparse.csc_array, rows: list[int], shape: tuple[int, int], by: np.ndarray) -> AffineMap:
+    def matrix(entries: Sparse, rows: list[int], shape: tuple[int, int], by: np.ndarray) -> AffineMap:
         """A map to a matrix whose columns stand one below another, with its rows and columns in another order."""
         coordinates = scipy.sparse.coo_array(entries)
         new = np.full(shape[0], -1)
@@ -212,7 +212,7 @@ def parametrised_program(problem: CanonicalProblem, dtype: Any) -> ParametrisedP
         position = i * size + j
         return _map(position, column[k], value * by[i], (len(rows), size), dtype)
 
-    def vector(entries: scipy.sparse.csc_array, rows: list[int], by: np.ndarray) -> AffineMap:
+    def vector(entries: Sparse, rows: list[int], by: np.ndarray) -> AffineMap:
         """A map to vectors, as matrices of their constants and of the coefficients of the context."""
         coordinates = scipy.sparse.coo_array(scipy.sparse.csr_array(entries)[rows])
         i, k, value = coordinates.coords[0], column[coordinates.coords[1]], coordinates.data
@@ -243,9 +243,7 @@ def parametrised_program(problem: CanonicalProblem, dtype: Any) -> ParametrisedP
 
 
 def _map(position: np.ndarray, column: np.ndarray, value: np.ndarray, shape: tuple[int, int], dtype: Any) -> AffineMap:
-    return AffineMap(
-        jnp.asarray(position, jnp.int32), jnp.asarray(column, jnp.int32), jnp.asarray(value, dtype), shape
-    )
+    return AffineMap(jnp.asarray(position, jnp.int32), jnp.asarray(column, jnp.int32), jnp.asarray(value, dtype), shape)
 
 
 def _layers(sides: list[list[int]], place: dict[int, int]) -> Int[Array, "layers sides"]:
