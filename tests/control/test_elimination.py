@@ -89,7 +89,7 @@ def test_variables_and_parameters_with_structure_are_extracted(x64):
         program = parametrised_program(extracted, jnp.float64)
         assert program.left == 3 + 3 + 6 + 2 - 1
         p = jnp.concatenate(
-            [extracted.parameters[0].numbers(P.value), extracted.parameters[1].numbers(E.value.toarray())]
+            [extracted.parameters[0].numbers(P.value), extracted.parameters[1].numbers(E.value)]
         )
         context = extracted.context[0].numbers(c.value)
         reduced = program.reduced(p)
