@@ -88,9 +88,7 @@ def test_variables_and_parameters_with_structure_are_extracted(x64):
         assert [entries.index.size for entries in extracted.parameters] == [3, 3]
         program = parametrised_program(extracted, jnp.float64)
         assert program.left == 3 + 3 + 6 + 2 - 1
-        p = jnp.concatenate(
-            [extracted.parameters[0].numbers(P.value), extracted.parameters[1].numbers(E.value)]
-        )
+        p = jnp.concatenate([extracted.parameters[0].numbers(P.value), extracted.parameters[1].numbers(E.value)])
         context = extracted.context[0].numbers(c.value)
         reduced = program.reduced(p)
         decided = reduced.decision @ by_clarabel(program.at(reduced, context)) + affine(

@@ -9,8 +9,6 @@ import numpy as np
 import scipy.sparse
 from jaxtyping import Array, Float, Int
 
-from .disciplined import check_disciplined
-
 # A scipy.sparse.csc_array; its stubs do not say that it has a shape.
 Sparse = Any
 
@@ -73,20 +71,19 @@ class CanonicalProblem:
 
 
 def canonical(problem: Any, context: list[Any], decision: Any, parameters: list[Any]) -> CanonicalProblem:
-    """The affine maps of a `cvxpy.Problem`, after checks that it is a parametrised convex problem.
+    """The affine maps of a `cvxpy.Problem`.
 
     Args:
-        problem: the `cvxpy.Problem`.
+        problem: the `cvxpy.Problem`, which `check_disciplined` has passed.
         context: those of its parameters that are the context of a decision.
         decision: one of its variables.
         parameters: all its other parameters.
 
     Raises:
         TypeError: for what is no problem, parameter or variable of CVXPY.
-        ValueError: for a problem that is not DPP, naming the expression; parameters that are missing, unknown or given
-            twice; a decision that the problem does not have; integer or complex variables.
+        ValueError: for parameters that are missing, unknown or given twice; a decision that the problem does not have;
+            integer or complex variables.
     """
-    check_disciplined(problem)
     _check_leaves(problem, context, decision, parameters)
     program, chain = _stuffed(problem)
     column_of, new_parameter = program.param_id_to_col, chain.compose_param_id_map()

@@ -15,6 +15,8 @@ from mbdl.core.rule import evaluate
 
 from .canonical import Entries, canonical
 from .convex_parameters import learned_parameters
+from .disciplined import check_disciplined
+from .elastic import elastic_problem
 from .parametrised_program import ParametrisedProgram, ReducedProgram, affine, parametrised_program
 from .qp_solution import QPSolution, QPStatus
 from .quadratic_program import QuadraticProgram
@@ -131,11 +133,14 @@ class ConvexPolicy(RecursiveRule):
             )
         self.features = features
         self.proximal = _weight(proximal)
-        problem = canonical(problem, list(context), decision, list(values))
+        check_disciplined(problem)
+        if elastic:
+            problem = elastic_problem(problem, elastic)
+        extracted = canonical(problem, list(context), decision, list(values))
         self.parameters = learned_parameters(values, sets)
-        self.program = parametrised_program(problem, dtype_of(self.parameters))
-        self.parameter_entries, self.context_entries = problem.parameters, problem.context
-        self.decision_entries, self.variable_entries = problem.decision, problem.variables
+        self.program = parametrised_program(extracted, dtype_of(self.parameters))
+        self.parameter_entries, self.context_entries = extracted.parameters, extracted.context
+        self.decision_entries, self.variable_entries = extracted.decision, extracted.variables
 
     def init(self) -> PolicyMemory:
         vector = self._parameters()
