@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from control.cvxpy_problems import PRECISE, PROBLEMS
 
+from mbdl.control.affine_map import affine
+from mbdl.control.arrangement import quadratic_family
 from mbdl.control.canonical import canonical
 from mbdl.control.elimination import eliminate
-from mbdl.control.parametrised_program import affine, parametrised_program
 
 # Variables, two-sided inequalities, and whether the matrices of a program do not depend on the context.
 LEFT = {
@@ -52,11 +53,11 @@ def by_clarabel(program):
 def test_what_is_left_has_the_same_solution(name, x64):
     problem, context, decision, values, draw = PROBLEMS[name]()
     extracted = canonical(problem, context, decision, list(values))
-    program = parametrised_program(extracted, jnp.float64)
+    program = quadratic_family(extracted, jnp.float64)
     assert (program.left, program.general_lower.shape[1], program.fixed_matrices) == LEFT[name]
     assert program.equalities == 0
     draws = np.random.default_rng(0)
-    reduce, at, back = jax.jit(type(program).reduced), jax.jit(type(program).at), jax.jit(type(program).solution)
+    reduce, at, back = jax.jit(type(program).reduced), jax.jit(type(program).at), jax.jit(type(program).variables)
     for _ in range(3):
         for parameter, value in zip(context, draw(draws), strict=True):
             parameter.value = value
@@ -86,7 +87,7 @@ def test_variables_and_parameters_with_structure_are_extracted(x64):
     for decision in (S, D, v, w):
         extracted = canonical(problem, [c], decision, [P, E])
         assert [entries.index.size for entries in extracted.parameters] == [3, 3]
-        program = parametrised_program(extracted, jnp.float64)
+        program = quadratic_family(extracted, jnp.float64)
         assert program.left == 3 + 3 + 6 + 2 - 1
         p = jnp.concatenate([extracted.parameters[0].numbers(P.value), extracted.parameters[1].numbers(E.value)])
         context = extracted.context[0].numbers(c.value)
@@ -118,7 +119,7 @@ def test_a_bounded_norm_becomes_bounds_and_opposite_inequalities_two_sided_ones(
 def test_equalities_whose_coefficients_are_parameters_are_kept(x64):
     u, c, a = cp.Variable(3, "u"), cp.Parameter(3, "c"), cp.Parameter(3, "a")
     problem = cp.Problem(cp.Minimize(cp.sum_squares(u - c)), [a @ u == 1])
-    program = parametrised_program(canonical(problem, [c], u, [a]), jnp.float64)
+    program = quadratic_family(canonical(problem, [c], u, [a]), jnp.float64)
     assert (program.left, program.equalities) == (3, 1)
     a_, c_ = jnp.array([1.0, 2.0, 2.0]), jnp.array([0.5, -1.0, 3.0])
     program = program.at(program.reduced(a_), c_)

@@ -9,6 +9,8 @@ import numpy as np
 import scipy.sparse
 from jaxtyping import Array, Float, Int
 
+from .disciplined import is_quadratic_program
+
 # A scipy.sparse.csc_array; its stubs do not say that it has a shape.
 Sparse = Any
 
@@ -98,7 +100,7 @@ def canonical(problem: Any, context: list[Any], decision: Any, parameters: list[
     size = program.x.size
     rows = program.constr_size
     stacked = _columns(program.A, order)
-    conic = not problem.is_qp()
+    conic = not is_quadratic_program(problem)
     dims = program.cone_dims
     new_variable = chain.compose_var_id_map()
     placed = {
@@ -125,7 +127,7 @@ def _stuffed(problem: Any) -> tuple[Any, Any]:
     import cvxpy
     from cvxpy.utilities import scopes
 
-    if problem.is_qp():
+    if is_quadratic_program(problem):
         with scopes.quad_form_dpp_scope():
             data, chain, _ = problem.get_problem_data(cvxpy.OSQP)
     else:

@@ -13,26 +13,13 @@ from mbdl.core import AbstractConstraint, RecursiveRule, dtype_of, first_bad_ste
 from mbdl.core.leaves import is_concrete
 from mbdl.core.rule import evaluate
 
+from .arrangement import quadratic_family
 from .canonical import Entries, canonical
 from .convex_parameters import learned_parameters
 from .disciplined import check_disciplined
-from .elastic import elastic_problem
-from .parametrised_program import ParametrisedProgram, ReducedProgram, affine, parametrised_program
+from .parametrised_program import ParametrisedProgram
 from .qp_solution import QPSolution, QPStatus
-from .quadratic_program import QuadraticProgram
-from .solve_qp import solve_qp
-
-
-class PolicyMemory(eqx.Module):
-    """What a `ConvexPolicy` carries from step to step.
-
-    Attributes:
-        reduced: what of its program depends on its parameters alone; `None` where all of it depends on the context.
-        previous: the solution of the step before, from which the search begins.
-    """
-
-    reduced: ReducedProgram | None
-    previous: QPSolution
+from .relaxation import elastic_problem, proximal_problem
 
 
 class ConvexSolution(eqx.Module):
@@ -107,7 +94,6 @@ class ConvexPolicy(RecursiveRule):
 
     parameters: dict[str, Any]
     features: Callable[[Any], Any] | None
-    proximal: Any
     program: ParametrisedProgram
     parameter_entries: tuple[Entries, ...]
     context_entries: tuple[Entries, ...]
@@ -132,32 +118,25 @@ class ConvexPolicy(RecursiveRule):
                 f"ConvexPolicy: expected features to be a function of what the system shows, got {features!r}"
             )
         self.features = features
-        self.proximal = _weight(proximal)
         check_disciplined(problem)
         if elastic:
             problem = elastic_problem(problem, elastic)
+        if proximal is not None:
+            problem = proximal_problem(problem, decision, proximal)
         extracted = canonical(problem, list(context), decision, list(values))
         self.parameters = learned_parameters(values, sets)
-        self.program = parametrised_program(extracted, dtype_of(self.parameters))
+        self.program = quadratic_family(extracted, dtype_of(self.parameters))
         self.parameter_entries, self.context_entries = extracted.parameters, extracted.context
         self.decision_entries, self.variable_entries = extracted.decision, extracted.variables
 
-    def init(self) -> PolicyMemory:
-        vector = self._parameters()
-        reduced = self.program.reduced(vector) if self.program.fixed_matrices else None
-        return PolicyMemory(reduced, self._nothing(vector.dtype))
+    def init(self) -> Any:
+        return self.program.first(self._parameters())
 
-    def step(self, memory: PolicyMemory, x: Any) -> tuple[PolicyMemory, Float[Array, "*control"]]:
-        control, solution, _ = self._decide(memory, x)
-        # A solution that is none, or not finite, is no point to start from.
-        kept = jax.tree.map(
-            lambda new, old: jnp.where(jnp.isfinite(new), new, old) if eqx.is_inexact_array(new) else new,
-            solution,
-            memory.previous,
-        )
-        return PolicyMemory(memory.reduced, kept), control
+    def step(self, memory: Any, x: Any) -> tuple[Any, Float[Array, "*control"]]:
+        memory, decision, _ = self.program.minimise(self._parameters(), memory, self._context(x))
+        return memory, decision.reshape(self.decision_entries.shape)
 
-    def solve(self, x: Any, memory: PolicyMemory | None = None, *, throw: bool = True) -> ConvexSolution:
+    def solve(self, x: Any, memory: Any = None, *, throw: bool = True) -> ConvexSolution:
         """One step in full: all variables, and how the search for them ended.
 
         Args:
@@ -194,32 +173,13 @@ class ConvexPolicy(RecursiveRule):
             how = "was not solved: its data are not finite, or of very unlike sizes"
         return f"{step}The problem of that context {how}"
 
-    def _solve(self, x: Any, memory: PolicyMemory | None) -> ConvexSolution:
-        memory = self.init() if memory is None else memory
-        control, solution, context = self._decide(memory, x)
-        everything = self.program.solution(self._parameters(), context, solution.x)
+    def _solve(self, x: Any, memory: Any) -> ConvexSolution:
+        parameters, context = self._parameters(), self._context(x)
+        memory = self.program.first(parameters) if memory is None else memory
+        _, decision, solution = self.program.minimise(parameters, memory, context)
+        everything = self.program.variables(parameters, context, solution)
         variables = {entries.name: entries.value(everything) for entries in self.variable_entries}
-        return ConvexSolution(control, variables, solution)
-
-    def _decide(self, memory: PolicyMemory, x: Any) -> tuple[Array, QPSolution, Array]:
-        context = self._context(x)
-        reduced = memory.reduced
-        if reduced is None:
-            reduced = self.program.reduced(self._parameters(), context)
-        program = self._program(reduced, context)
-        solution = solve_qp(program, memory.previous, throw=False)
-        control = reduced.decision @ solution.x + affine(reduced.decision_offset, context)
-        return control.reshape(self.decision_entries.shape), solution, context
-
-    def _program(self, reduced: ReducedProgram, context: Array) -> QuadraticProgram:
-        program = self.program.at(reduced, context)
-        if self.proximal is None:
-            return program
-        D, d = reduced.decision, affine(reduced.decision_offset, context)
-        hessian, linear = program.hessian + self.proximal * D.T @ D, program.linear + self.proximal * d @ D
-        return QuadraticProgram(
-            hessian, linear, equality=program.equality, inequality=program.inequality, bounds=program.bounds
-        )
+        return ConvexSolution(decision.reshape(self.decision_entries.shape), variables, solution)
 
     def _parameters(self) -> Float[Array, " parameters"]:
         numbers = [entries.numbers(self.parameters[entries.name]) for entries in self.parameter_entries]
@@ -248,18 +208,6 @@ class ConvexPolicy(RecursiveRule):
         numbers = [held.numbers(value).astype(dtype) for held, value in zip(entries, values, strict=True)]
         return jnp.concatenate([jnp.zeros(0, dtype), *numbers])
 
-    def _nothing(self, dtype: Any) -> QPSolution:
-        """What the first search starts from."""
-        left, equalities, rows = self.program.left, self.program.equalities, self.program.general_lower.shape[1]
-        zeros = (jnp.zeros(size, dtype) for size in (left, equalities, rows, left))
-        return QPSolution(
-            *zeros,
-            status=QPStatus.maximum_reached,
-            iterations=jnp.zeros((), jnp.int32),
-            residual=jnp.zeros((), dtype),
-            degenerate=jnp.zeros((), bool),
-        )
-
 
 def _split(x: Any, entries: tuple[Entries, ...]) -> tuple[Array, ...]:
     """What the system shows, split among the parameters of the context."""
@@ -274,12 +222,3 @@ def _split(x: Any, entries: tuple[Entries, ...]) -> tuple[Array, ...]:
         )
     parts = jnp.split(x, np.cumsum(sizes)[:-1])
     return tuple(part.reshape(held.shape) for part, held in zip(parts, entries, strict=True))
-
-
-def _weight(proximal: Any) -> Any:
-    if proximal is None:
-        return None
-    from mbdl.core import as_leaf
-    from mbdl.core.checks import positive
-
-    return positive(as_leaf(proximal), "ConvexPolicy: proximal")

@@ -19,7 +19,7 @@ def check_disciplined(problem: Any) -> None:
 
     if not isinstance(problem, cvxpy.Problem):
         raise TypeError(f"ConvexPolicy: problem is {problem!r}; expected a cvxpy.Problem")
-    parts = [("objective", problem.objective)]
+    parts = [(f"objective, {_short(problem.objective)}", problem.objective)]
     parts += [(f"constraint {i}, {_short(part)}", part) for i, part in enumerate(problem.constraints)]
     for parametrised in (False, True):
         for name, part in parts:
@@ -27,16 +27,24 @@ def check_disciplined(problem: Any) -> None:
                 if part.is_dcp(dpp=parametrised):
                     continue
                 if not parametrised:
-                    raise ValueError(_not_convex(name, part, _culprit(part)))
+                    raise ValueError(_not_convex(name, _culprit(part)))
                 with scopes.dpp_scope():
                     culprit = _culprit(part)
-                raise ValueError(_not_affine(name, part, culprit))
-    if not problem.is_qp() and not problem.is_dpp():
+                raise ValueError(_not_affine(name, culprit))
+    if not is_quadratic_program(problem) and not problem.is_dpp():
         raise ValueError(
             "ConvexPolicy: a parameter is the matrix of a quadratic form (quad_form), which is DPP only in a quadratic "
             "program, and this problem has other cones. Take a square root L of the matrix as the parameter, as in "
             "cvxpy.sum_squares(L @ x)"
         )
+
+
+def is_quadratic_program(problem: Any) -> bool:
+    """Whether a problem of CVXPY is a quadratic program whatever its parameters are."""
+    from cvxpy.utilities import scopes
+
+    with scopes.quad_form_dpp_scope(), scopes.dpp_scope():
+        return problem.is_qp()
 
 
 def _culprit(part: Any) -> Any | None:
@@ -47,31 +55,27 @@ def _culprit(part: Any) -> Any | None:
     return None
 
 
-def _not_convex(name: str, part: Any, culprit: Any | None) -> str:
-    start = "ConvexPolicy: the problem is not convex by the rules of CVXPY (DCP): "
+def _not_convex(name: str, culprit: Any | None) -> str:
+    start = f"ConvexPolicy: the problem is not convex by the rules of CVXPY (DCP): in its {name}, "
     if culprit is None:
-        return f"{start}{_direction(name, part)}"
-    return f"{start}in its {name}, the curvature of {_short(culprit)} is unknown"
+        return f"{start}the curvature is wrong. Minimise what is convex, and bound what is convex from above"
+    unsigned = [parameter.name() for parameter in culprit.parameters() if parameter.is_constant()]
+    hint = f". A parameter ({', '.join(sorted(unsigned))}) that scales it needs a sign: nonneg=True" if unsigned else ""
+    return f"{start}the curvature of {_short(culprit)} is unknown{hint}"
 
 
-def _not_affine(name: str, part: Any, culprit: Any | None) -> str:
-    start = "ConvexPolicy: the problem is convex, but not affine in its parameters (not DPP): "
+def _not_affine(name: str, culprit: Any | None) -> str:
+    start = f"ConvexPolicy: the problem is convex, but not affine in its parameters (not DPP): in its {name}, "
     if culprit is None:
         return (
-            f"{start}{_direction(name, part)} once parameters count as unknown. A parameter may be multiplied only "
-            "where its sign is known: declare it nonneg=True or nonpos=True"
+            f"{start}the curvature is wrong once parameters count as unknown. Give a function of parameters a "
+            "parameter of its own"
         )
     names = ", ".join(sorted(parameter.name() for parameter in culprit.parameters()))
     return (
-        f"{start}in its {name}, the expression {_short(culprit)} is not affine in its parameters ({names}) while its "
+        f"{start}the expression {_short(culprit)} is not affine in its parameters ({names}) while its "
         "arguments are. Give a product or a function of parameters a parameter of its own (the `features` of "
         "ConvexPolicy compute those of the context), or write it as a constraint on a new variable: y == P @ x"
-    )
-
-
-def _direction(name: str, part: Any) -> str:
-    return (
-        f"its {name} ({_short(part)}) has the wrong curvature: minimise what is convex, bound what is convex from above"
     )
 
 

@@ -1,4 +1,4 @@
-"""Constraints of a problem of CVXPY that may be broken at a price."""
+"""Changes of a problem of CVXPY that give it a solution, and one solution alone."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -45,7 +45,26 @@ def elastic_problem(problem: Any, prices: Mapping[Any, float]) -> Any:
         if isinstance(constraint, cvxpy.constraints.Equality):
             constraints.append(-constraint.expr <= slack)
         penalty += price_of[constraint.id] * cvxpy.sum(slack)
-    cost = problem.objective.args[0]
-    if isinstance(problem.objective, cvxpy.Maximize):
-        return cvxpy.Problem(cvxpy.Maximize(cost - penalty), constraints)
-    return cvxpy.Problem(cvxpy.Minimize(cost + penalty), constraints)
+    return _with_cost(problem, penalty, constraints)
+
+
+def proximal_problem(problem: Any, decision: Any, weight: float) -> Any:
+    r"""The problem with an added cost $\tfrac{\rho}{2} \|u\|^2$ of its decision, which is then unique.
+
+    Raises:
+        ValueError: for a weight that is not positive.
+    """
+    import cvxpy
+
+    if not (np.ndim(weight) == 0 and np.isfinite(weight) and weight > 0):
+        raise ValueError(f"ConvexPolicy: proximal must be a positive number, got {weight!r}")
+    return _with_cost(problem, 0.5 * float(weight) * cvxpy.sum_squares(decision), problem.constraints)
+
+
+def _with_cost(problem: Any, cost: Any, constraints: list[Any]) -> Any:
+    import cvxpy
+
+    objective = problem.objective
+    if isinstance(objective, cvxpy.Maximize):
+        return cvxpy.Problem(cvxpy.Maximize(objective.expr - cost), constraints)
+    return cvxpy.Problem(cvxpy.Minimize(objective.expr + cost), constraints)
