@@ -34,9 +34,9 @@ class InteriorPoint(IterativeSolver):
     r"""Mehrotra's predictor-corrector method for a `QuadraticProgram`.
 
     Each step takes two Newton directions for $P x + q + C^\top y = 0$, $s_i z_i = \mu$ from one Cholesky factor of
-    $P + C^\top W C$, $W = z / s$: the first towards $\mu = 0$, the second towards the $\mu$ that the first one's progress
-    tells, with its second-order term. Some ten to twenty steps reach high accuracy, whatever the conditioning of the
-    program. Equalities enter with a large fixed weight and are met by the Newton steps themselves.
+    $P + C^\top W C$, $W = z / s$: the first towards $\mu = 0$, the second towards the $\mu$ that the first one's
+    progress tells, with its second-order term. Some ten to twenty steps reach high accuracy, whatever the conditioning
+    of the program. Equalities enter with a large fixed weight and are met by the Newton steps themselves.
 
     Args:
         fraction: the part of the way to the boundary that a step may go, between 0 and 1.

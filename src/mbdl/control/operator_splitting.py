@@ -80,7 +80,7 @@ class OperatorSplitting(IterativeSolver):
         def solve(right: Array) -> Array:
             return _solve(form.hessian, form.matrix, self.penalty, right, (state.basis, state.eigenvalues, form))
 
-        split = split_step(form, solve, self.penalty, self.relaxation, state.split)
+        split = split_step(form, solve, weights(form).times(self.penalty), self.relaxation, state.split)
         return SplittingState(split, state.basis, state.eigenvalues)
 
     def decision(self, state: SplittingState) -> Float[Array, " variables"]:
@@ -106,10 +106,10 @@ class OperatorSplitting(IterativeSolver):
 def _diagonalised(form: StandardForm) -> tuple[Array, Array]:
     r"""$U$ and $\lambda$ with $U^\top (P + \sigma I) U = I$ and $U^\top C^\top E C U = \Lambda$."""
     form = jax.lax.stop_gradient(form)
-    rows, bounds = weights(form)
+    weight = weights(form)
     identity = jnp.eye(form.linear.shape[0], dtype=form.linear.dtype)
     root = solve_triangular(jnp.linalg.cholesky(form.hessian + proximal(form) * identity), identity, lower=True)
-    weighted = form.matrix.T @ (rows[:, None] * form.matrix) + jnp.diag(bounds)
+    weighted = form.matrix.T @ (weight.rows[:, None] * form.matrix) + jnp.diag(weight.bounds)
     eigenvalues, vectors = jnp.linalg.eigh(root @ weighted @ root.T)
     return root.T @ vectors, jnp.maximum(eigenvalues, 0.0)
 
@@ -124,11 +124,11 @@ def _solve(hessian: Array, matrix: Array, penalty: Array, right: Array, factor: 
 @_solve.defjvp
 def _(primals: Any, tangents: Any) -> tuple[Array, Array]:
     # Of the system that is solved, not of its factor: eigenvectors have no derivative where eigenvalues are equal.
-    hessian, matrix, penalty, right, factor = primals
+    hessian, matrix, penalty, _, factor = primals
     moved_hessian, moved_matrix, moved_penalty, moved_right, _ = tangents
     x = _solve(*primals)
-    rows, bounds = weights(factor[2])
-    weighted = rows * (matrix @ x)
-    change = moved_hessian @ x + moved_penalty * (matrix.T @ weighted + bounds * x)
-    change += penalty * (moved_matrix.T @ weighted + matrix.T @ (rows * (moved_matrix @ x)))
+    weight = weights(factor[2])
+    weighted = weight.rows * (matrix @ x)
+    change = moved_hessian @ x + moved_penalty * (matrix.T @ weighted + weight.bounds * x)
+    change += penalty * (moved_matrix.T @ weighted + matrix.T @ (weight.rows * (moved_matrix @ x)))
     return x, _solve(hessian, matrix, penalty, moved_right - change, factor)
