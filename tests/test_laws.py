@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from control.rules import RULES as CONTROL
 from inverse.rules import RULES as INVERSE
 from jax.tree_util import GetAttrKey
 from networks.rules import RULES as NETWORKS
@@ -23,7 +24,7 @@ from tracking.rules import RULES as TRACKING
 import mbdl
 from mbdl import core
 
-RULES = {**INVERSE, **NETWORKS, **TRACKING}
+RULES = {**CONTROL, **INVERSE, **NETWORKS, **TRACKING}
 BUILT = {name: make()[0] for name, make in RULES.items()}
 every_rule = pytest.mark.parametrize("make", RULES.values(), ids=RULES.keys())
 DIFFERENTIABLE = {name: make for name, make in RULES.items() if name not in NONDIFFERENTIABLE}

@@ -1,21 +1,54 @@
-"""Control: systems, costs and policies, and the quadratic programs that policies solve."""
+"""Stochastic control: systems, policies, and what can be learned in them."""
 
+from .closed_loop import ClosedLoop, closed_loop
+from .constraints import Constraints
+from .cost import AbstractCost, Cost, QuadraticCost, Stage
+from .evaluate import compare_policies
+from .feedback import LinearFeedback, StateFeedback
 from .interior_point import InteriorPoint, InteriorState
+from .linear_system import LinearSystem
+from .lqg import LQG
+from .lqr import LQR
 from .operator_splitting import OperatorSplitting, SplittingState
 from .prepared import Prepared, prepare
 from .qp_solution import QPSolution, QPStatus
 from .quadratic_program import QuadraticProgram
+from .riccati_recursion import Feedback, Value
+from .simulate import MeanCost, Trajectories, simulate
 from .solve_qp import solve_qp
+from .system import AbstractSystem, StateSpace, System, as_system
 
 __all__ = [
+    "LQG",
+    "LQR",
+    "AbstractCost",
+    "AbstractSystem",
+    "ClosedLoop",
+    "Constraints",
+    "Cost",
+    "Feedback",
     "InteriorPoint",
     "InteriorState",
+    "LinearFeedback",
+    "LinearSystem",
+    "MeanCost",
     "OperatorSplitting",
     "Prepared",
     "QPSolution",
     "QPStatus",
+    "QuadraticCost",
     "QuadraticProgram",
     "SplittingState",
+    "Stage",
+    "StateFeedback",
+    "StateSpace",
+    "System",
+    "Trajectories",
+    "Value",
+    "as_system",
+    "closed_loop",
+    "compare_policies",
     "prepare",
+    "simulate",
     "solve_qp",
 ]

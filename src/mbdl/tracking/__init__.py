@@ -7,7 +7,7 @@ from .canonical import canonical, random_canonical
 from .cascade_network import CascadeHidden, CascadeNetwork
 from .consistency import Consistency, consistency, normalised_estimation_error_squared
 from .coordinated_turn import CoordinatedTurn, CoordinatedTurnNoise, coordinated_turn
-from .covariance import Factor, dense, factor_of, semidefinite_cholesky
+from .covariance import Factor, dense, draw, factor_of, semidefinite_cholesky
 from .covariance_readout import AbstractReadout, GainCovariance, ModelCovariance, WithCovariance
 from .decimated import decimated
 from .em import EM, expectation_maximisation
@@ -31,7 +31,7 @@ from .linearised import FilterMemory
 from .lorenz import Lorenz, lorenz
 from .message_smoother import MessageSmoother, MessageSmootherState
 from .messages import Messages
-from .model import AbstractModel, TimeVarying
+from .model import AbstractModel, TimeVarying, at
 from .nonlinear import NonlinearGaussian
 from .normalisation import AbstractNormalisation, Saturation, UnitNorm
 from .objectives import likelihood, negative_log_likelihood, prediction_error, state_error
@@ -50,7 +50,7 @@ from .recurrent_smoother_gain import (
 from .recurrent_tracker import BidirectionalTracker, RecurrentTracker, Tracked
 from .refinement import AbstractRefinement, NoRefinement
 from .resampling import multinomial_resampling, residual_resampling, stratified_resampling, systematic_resampling
-from .riccati_equation import riccati
+from .riccati_equation import riccati, stabilising_solution
 from .rotation import axes_rotation, plane_rotation
 from .rts import RTSSmoother
 from .rtsnet import RTSNet
@@ -153,6 +153,7 @@ __all__ = [
     "VanDerPol",
     "WithCovariance",
     "WrappedDifference",
+    "at",
     "axes_rotation",
     "canonical",
     "consistency",
@@ -161,6 +162,7 @@ __all__ = [
     "coordinated_turn",
     "decimated",
     "dense",
+    "draw",
     "expectation_maximisation",
     "factor_of",
     "likelihood",
@@ -177,6 +179,7 @@ __all__ = [
     "riccati",
     "semidefinite_cholesky",
     "simulate",
+    "stabilising_solution",
     "state_error",
     "stratified_resampling",
     "systematic_resampling",

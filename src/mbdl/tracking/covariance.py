@@ -77,7 +77,7 @@ def symmetric(matrix: Float[Array, "size size"]) -> Float[Array, "size size"]:
 
 
 def draw(key: PRNGKeyArray, covariance: Any) -> Float[Array, " size"]:
-    """A sample of the normal distribution of mean zero with a covariance."""
+    """A sample of the normal distribution of mean zero with a covariance, a matrix or a `Factor`."""
     factor = factor_of(covariance)
     return factor @ jax.random.normal(key, factor.shape[1:], factor.dtype)
 

@@ -1,0 +1,91 @@
+"""The closed loop as a risk: what a policy's parameters are trained to make small."""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from mbdl.core import resolve, settle
+
+from .constraints import Constraints
+from .cost import AbstractCost
+from .rollout import mean_cost
+from .simulate import check_counts, check_policy, runs_of
+from .system import AbstractSystem, as_system
+
+
+class ClosedLoop(eqx.Module):
+    """The mean cost of a policy over runs of a system; made by `closed_loop`."""
+
+    system: AbstractSystem
+    cost: AbstractCost
+    key: PRNGKeyArray | None
+    horizon: int = eqx.field(static=True)
+    runs: int = eqx.field(static=True)
+    rematerialise: bool = eqx.field(static=True)
+
+    def __call__(self, policy: Any, batch: Any = None, key: PRNGKeyArray | None = None) -> Float[Array, ""]:
+        """The mean cost over the runs of a key: the risk's own one, where it has one."""
+        check_policy(policy, "closed_loop")
+        key = key if self.key is None else self.key
+        if key is None:
+            raise ValueError("closed_loop: the noise needs a key: closed_loop(..., key=key), or risk(policy, key=key)")
+        held = settle(resolve(policy))
+        found = runs_of(
+            self.system,
+            held,
+            self.cost,
+            Constraints(),
+            key,
+            self.horizon,
+            self.runs,
+            self.rematerialise,
+        )
+        return jnp.mean(mean_cost(found))
+
+
+def closed_loop(
+    system: Any,
+    cost: AbstractCost,
+    *,
+    horizon: int,
+    runs: int,
+    key: PRNGKeyArray | None = None,
+    rematerialise: bool = False,
+) -> ClosedLoop:
+    r"""The mean cost of a policy over runs of a system, as a risk,
+    $$\frac1{NT} \sum_{i=1}^N \Bigl( \sum_{t=0}^{T-1} \ell(x_t^i, u_t^i, x_{t+1}^i) + \ell_T(x_T^i) \Bigr).$$
+
+    Its gradient goes through the whole closed loop: the policy, the cost and the system. Each step of `fit` draws new
+    noise; the noise of a run at a time is a function of the key, the run and the time alone.
+
+    Args:
+        system: a system, or a model of `mbdl.tracking` with a control input.
+        cost: what a stage and a last state cost.
+        horizon: $T$, the number of stages.
+        runs: $N$, the number of runs at a step.
+        key: the noise of all steps, where they shall meet the same; for a validation, `closed_loop(..., key=key)`.
+        rematerialise: compute each stage again in the backward pass: less memory for more time.
+
+    Returns:
+        a risk without data, a pytree.
+
+    Raises:
+        ValueError: for a horizon or a number of runs below one; when it is used, for a decision that is no control.
+        TypeError: for what is no system; when it is used, for what is no policy.
+
+    Source: A. Agrawal, S. Barratt, S. Boyd and B. Stellato, "Learning convex optimization control policies", L4DC 2020.
+
+    >>> import jax, jax.numpy as jnp, mbdl, optax
+    >>> from mbdl import control
+    >>> system = control.LinearSystem(jnp.eye(1), jnp.eye(1), process_noise=jnp.eye(1))
+    >>> cost = control.QuadraticCost(jnp.eye(1), jnp.eye(1))
+    >>> policy = mbdl.learn(control.LinearFeedback(jnp.zeros((1, 1))), lambda p: p.gain)
+    >>> risk = control.closed_loop(system, cost, horizon=20, runs=16)
+    >>> fit = mbdl.fit(policy, risk, optax.adam(0.1), steps=100, key=jax.random.key(0))
+    >>> 0.5 < float(mbdl.resolve(fit.rule).gain[0, 0]) < 0.75  # the optimum of the infinite horizon is 0.618
+    True
+    """
+    check_counts({"horizon": horizon, "runs": runs}, "closed_loop")
+    return ClosedLoop(settle(as_system(system, "closed_loop")), settle(cost), key, horizon, runs, bool(rematerialise))

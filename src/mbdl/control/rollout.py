@@ -1,0 +1,98 @@
+"""The closed loop: one run of a system under a policy."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from mbdl.core import RecursiveRule, loop
+
+from .constraints import Constraints
+from .cost import AbstractCost, Stage
+from .system import AbstractSystem
+
+
+class Rollout(NamedTuple):
+    """One run of a closed loop.
+
+    Attributes:
+        states: $x_0, \\dots, x_T$, `[time+1 state]`.
+        controls: `[time control]`.
+        observations: `[time observation]`.
+        costs: of each stage, `[time]`.
+        terminal: the cost of the last state.
+        violations: by how much each stage breaks the constraints, `[time]`.
+    """
+
+    states: Float[Array, "times state"]
+    controls: Float[Array, "time control"]
+    observations: Float[Array, "time observation"]
+    costs: Float[Array, " time"]
+    terminal: Float[Array, ""]
+    violations: Float[Array, " time"]
+
+
+def rollout(
+    system: AbstractSystem,
+    policy: RecursiveRule,
+    cost: AbstractCost,
+    constraints: Constraints,
+    memory: Any,
+    key: PRNGKeyArray,
+    steps: int,
+    rematerialise: bool = False,
+) -> Rollout:
+    """One run of a resolved policy from its first memory.
+
+    The noise is drawn before the loop, by the key and the time alone.
+
+    Raises:
+        ValueError: while tracing, for a decision that is no control of the system, or a cost that is no number.
+    """
+    initial_key, key = jax.random.split(key)
+    times = jnp.arange(steps + 1)
+    keys = jax.vmap(lambda time: jax.random.split(jax.random.fold_in(key, time)))(times)
+    process = jax.vmap(system.process_noise)(keys[:, 0], times)
+    observed = jax.vmap(system.observation_noise)(keys[:, 1], times)
+    state = system.initial(initial_key, jax.tree.map(lambda leaf: leaf[0], process))
+    control = jnp.zeros(system.control_size, state.dtype)
+
+    def step(carry: tuple[Array, Any, Array], noise: Any) -> tuple[tuple[Array, Any, Array], Any]:
+        state, memory, control = carry
+        time, seen, moving = noise
+        observation = system.observe(state, control, seen, time)
+        memory, control = policy.step(memory, observation)
+        control = _fitting(control, system.control_size, policy).astype(state.dtype)
+        following = system.move(state, control, moving, time + 1)
+        stage = Stage(state, control, following, time)
+        value = _number(cost.stage(stage), cost)
+        return (following, memory, control), (following, control, observation, value, constraints.violation(stage))
+
+    now = (times[:-1], *(jax.tree.map(lambda leaf: leaf[:-1], observed),))
+    noise = (*now, jax.tree.map(lambda leaf: leaf[1:], process))
+    (last, _, _), (states, controls, observations, costs, violations) = loop(
+        step, (state, memory, control), noise, length=steps, rematerialise=rematerialise
+    )
+    states = jnp.concatenate([state[None], states])
+    return Rollout(states, controls, observations, costs, cost.terminal(last), violations)
+
+
+def mean_cost(run: Rollout) -> Float[Array, "*runs"]:
+    """The cost of a run by its number of stages."""
+    return (jnp.sum(run.costs, axis=-1) + run.terminal) / run.costs.shape[-1]
+
+
+def _fitting(control: Any, size: int, policy: Any) -> Array:
+    if jnp.shape(control) != (size,):
+        raise ValueError(
+            f"{type(policy).__name__}: the policy decides an array of shape {jnp.shape(control)}, and the system takes "
+            f"a control of shape {(size,)}"
+        )
+    return control
+
+
+def _number(value: Any, cost: Any) -> Array:
+    if jnp.shape(value) != ():
+        raise ValueError(f"{type(cost).__name__}: a stage costs a number, got an array of shape {jnp.shape(value)}")
+    return value

@@ -1,0 +1,114 @@
+"""The policies of this package, small, for the laws in `tests/test_laws.py`."""
+
+import jax
+import jax.numpy as jnp
+
+from mbdl import control, networks, tracking
+
+
+def _dtype():
+    return jnp.result_type(float)
+
+
+def _normal(seed, *shape):
+    return jax.random.normal(jax.random.key(seed), shape, _dtype())
+
+
+def _spread(seed, size):
+    factor = _normal(seed, size, size)
+    return jnp.eye(size, dtype=_dtype()) + 0.1 * factor @ factor.T
+
+
+def system(**changes):
+    parameters = {
+        "transition": jnp.asarray([[1.1, 0.5], [-0.2, 0.9]], _dtype()),
+        "control": jnp.asarray([[0.2], [1.0]], _dtype()),
+        "process_noise": 0.3 * _spread(2, 2),
+        "observation": jnp.asarray([[1.0, 0.3]], _dtype()),
+        "observation_noise": 0.5 * _spread(3, 1),
+        "initial_mean": _normal(4, 2),
+        "initial_covariance": _spread(5, 2),
+    }
+    return control.LinearSystem(**{**parameters, **changes})
+
+
+def cost(**changes):
+    parameters = {"state": _spread(6, 2), "control": 0.5 * _spread(7, 1), "cross": 0.1 * _normal(8, 2, 1)}
+    return control.QuadraticCost(**{**parameters, **changes})
+
+
+def states(steps=5):
+    return _normal(9, steps, 2)
+
+
+def lqr():
+    return control.LQR(system(), cost(target=_normal(10, 2))), states()
+
+
+def lqr_finite():
+    return control.LQR(system(), cost(terminal=_spread(11, 2), target=_normal(10, 2)), horizon=5), states()
+
+
+def lqr_time_varying():
+    model = tracking.LinearGaussian(
+        transition=tracking.TimeVarying(0.5 * _normal(12, 6, 2, 2)),
+        observation=jnp.eye(2, dtype=_dtype()),
+        control=tracking.TimeVarying(_normal(13, 6, 2, 1)),
+        process_noise=_spread(2, 2),
+        observation_noise=_spread(3, 2),
+        initial_mean=_normal(4, 2),
+        initial_covariance=_spread(5, 2),
+        starts="at",
+    )
+    return control.LQR(model, cost(), horizon=5), states()
+
+
+def lqg():
+    return control.LQG(tracking.KalmanFilter(system().model), control.LQR(system(), cost())), _normal(14, 5, 1)
+
+
+def lqg_kalmannet():
+    filter = tracking.KalmanNet(system().model, key=jax.random.key(15))
+    return control.LQG(filter, control.LinearFeedback(_normal(16, 1, 2))), _normal(14, 5, 1)
+
+
+def linear_feedback():
+    return control.LinearFeedback(_normal(17, 1, 2)), states()
+
+
+def state_feedback():
+    network = networks.MLP(2, 1, width=3, depth=1, activation=jnp.tanh, dtype=_dtype(), key=jax.random.key(18))
+    return control.StateFeedback(network, control.Constraints(control=(-50.0, 50.0))), states()
+
+
+def program():
+    """Of every kind of constraint one that holds and one that does not, away from kinks."""
+    dtype = _dtype()
+    return control.QuadraticProgram(
+        _spread(30, 4),
+        2 * _normal(31, 4),
+        equality=(_normal(32, 1, 4), 0.1 * jnp.ones(1, dtype)),
+        inequality=(_normal(33, 2, 4), jnp.asarray([-0.3, -5.0], dtype), jnp.asarray([0.2, 5.0], dtype)),
+        bounds=(jnp.asarray([-0.4, -jnp.inf, -9.0, -9.0], dtype), jnp.asarray([9.0, jnp.inf, 9.0, 0.3], dtype)),
+    )
+
+
+def operator_splitting():
+    return control.OperatorSplitting(penalty=0.5, relaxation=1.5, iterations=4), program()
+
+
+def interior_point():
+    return control.InteriorPoint(fraction=0.9, iterations=4), program()
+
+
+RULES = {
+    "InteriorPoint": interior_point,
+    "OperatorSplitting": operator_splitting,
+    "LQR": lqr,
+    "LQR, horizon": lqr_finite,
+    "LQR, time-varying": lqr_time_varying,
+    "LQG": lqg,
+    "LQG, KalmanNet": lqg_kalmannet,
+    "LinearFeedback": linear_feedback,
+    "StateFeedback": state_feedback,
+}

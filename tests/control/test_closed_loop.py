@@ -1,0 +1,88 @@
+"""The closed loop as a risk: its value is the simulator's, its gradient that of central differences."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from control.rules import cost, lqg, system
+
+import mbdl
+from mbdl import control, networks
+
+KEY = jax.random.key(4)
+
+
+def seen(**changes):
+    return system(observation=jnp.eye(2), observation_noise=jnp.zeros((2, 2)), **changes)
+
+
+def test_the_risk_is_the_mean_cost_of_the_simulation():
+    policy, _ = lqg()
+    price = cost(terminal=jnp.eye(2))
+    risk = control.closed_loop(system(), price, horizon=6, runs=3)
+    expected = control.simulate(system(), policy, KEY, steps=6, runs=3, cost=price).cost().mean
+    np.testing.assert_allclose(risk(policy, key=KEY), expected, rtol=1e-5)
+    paired = control.closed_loop(system(), price, horizon=6, runs=3, key=KEY)
+    np.testing.assert_allclose(paired(policy, key=jax.random.key(9)), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rematerialise", [False, True])
+def test_gradients_of_what_the_filter_assumes(x64, rematerialise):
+    policy, _ = lqg()
+    rule = mbdl.learn(policy, lambda p: p.filter.model.observation_noise, constraint=mbdl.positive_definite)
+    risk = control.closed_loop(system(), cost(), horizon=8, runs=3, rematerialise=rematerialise)
+    learned, rest = mbdl.core.partition(rule)
+
+    def value(flat):
+        return risk(mbdl.core.combine(unravel(flat), rest), key=KEY)
+
+    flat, unravel = jax.flatten_util.ravel_pytree(learned)
+    step = 1e-5
+    difference = (value(flat + step) - value(flat - step)) / (2 * step)
+    np.testing.assert_allclose(jax.grad(value)(flat)[0], difference, rtol=1e-6)
+
+
+def test_a_gain_is_learned_to_the_optimum():
+    plant = seen()
+    policy = mbdl.learn(control.LinearFeedback(jnp.array([[0.3, 0.8]])), lambda p: p.gain)
+    risk = control.closed_loop(plant, cost(), horizon=60, runs=32)
+    fit = mbdl.fit(policy, risk, optax.adam(2e-2), steps=150, key=KEY)
+    how = {"key": jax.random.key(5), "steps": 60, "runs": 100, "cost": cost()}
+    best, first, learned = (
+        control.simulate(plant, rule, **how) for rule in (control.LQR(plant, cost()), policy, fit.rule)
+    )
+    assert first.difference(best).mean > 20 * learned.difference(best).mean
+
+
+def test_a_network_is_a_policy():
+    network = networks.MLP(2, 1, width=16, depth=1, key=jax.random.key(6))
+    policy = control.StateFeedback(network, control.Constraints(control=(-3.0, 3.0)))
+    risk = control.closed_loop(seen(), cost(), horizon=20, runs=16)
+    fit = mbdl.fit(policy, risk, optax.adam(1e-2), steps=60, key=KEY)
+    assert risk(fit.rule, key=jax.random.key(7)) < risk(policy, key=jax.random.key(7))
+    assert np.all(np.abs(fit.rule(10 * jnp.ones((4, 2)))) <= 3)
+
+
+def test_a_policy_that_diverges_in_training_keeps_the_best():
+    policy = mbdl.learn(control.LinearFeedback(jnp.array([[0.3, 0.8]])), lambda p: p.gain)
+    risk = control.closed_loop(seen(), cost(), horizon=200, runs=2)
+    with pytest.raises(mbdl.training.NonFiniteError) as caught:
+        mbdl.fit(policy, risk, optax.sgd(-1e3), steps=200, key=KEY, validation=control.closed_loop(
+            seen(), cost(), horizon=20, runs=2, key=KEY), validate_every=1)  # fmt: skip
+    kept = mbdl.resolve(caught.value.fit.rule).gain
+    np.testing.assert_allclose(kept, [[0.3, 0.8]])
+
+
+def test_bad_arguments():
+    policy, _ = lqg()
+    with pytest.raises(ValueError, match="the noise needs a key"):
+        control.closed_loop(system(), cost(), horizon=2, runs=1)(policy)
+    with pytest.raises(ValueError, match="expected runs of at least 1, got 0"):
+        control.closed_loop(system(), cost(), horizon=2, runs=0)
+    with pytest.raises(TypeError, match="expected a policy"):
+        control.closed_loop(system(), cost(), horizon=2, runs=1)(mbdl.networks.NetworkRule(jnp.tanh), key=KEY)
+    with pytest.raises(TypeError, match="expected a network or a map"):
+        control.StateFeedback(3.0)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match=r"expected a gain \[control state\], got shape \(2,\)"):
+        control.LinearFeedback(jnp.ones(2))

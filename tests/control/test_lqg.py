@@ -1,0 +1,54 @@
+"""A filter and a controller in one policy: the separate parts in a Python loop, and the published costs."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from control.rules import cost, lqg, system
+
+from mbdl import control, tracking
+
+
+def test_it_is_the_filter_and_then_the_controller():
+    policy, ys = lqg()
+    filter, memory, control_before = policy.filter, policy.filter.start(), jnp.zeros(1)
+    expected = []
+    for y in ys:
+        memory, estimates = filter.advance(memory, tracking.Inputs(y, control_before))
+        control_before = policy.controller(estimates.mean[None])[0]
+        expected.append(control_before)
+    np.testing.assert_allclose(policy(ys), jnp.stack(expected), rtol=1e-5)
+
+
+def test_missing_observations_are_passed_on():
+    policy, ys = lqg()
+    present = jnp.arange(5) != 2
+    with_gap = policy(tracking.Inputs(ys, present=present))
+    np.testing.assert_allclose(with_gap[:2], policy(ys)[:2], rtol=1e-6)
+    assert not np.allclose(with_gap[2], policy(ys)[2])
+
+
+@pytest.mark.parametrize(("r2_db", "published"), [(-10, 5.74), (10, 20.36)])
+def test_the_published_costs_of_the_matched_regulator(r2_db, published):
+    r2 = 10 ** (r2_db / 10)
+    plant = control.LinearSystem(
+        jnp.array([[1.0, 1.0], [0.0, 1.0]]), jnp.array([[0.0], [1.0]]), process_noise=r2 * jnp.eye(2),
+        observation_noise=r2 * jnp.eye(2), initial_mean=jnp.array([10.0, 0.0]),
+    )  # fmt: skip
+    price = control.QuadraticCost(jnp.eye(2), 0.1 * jnp.eye(1), terminal=jnp.eye(2))
+    policy = control.LQG(tracking.KalmanFilter(plant.model), control.LQR(plant, price, horizon=100))
+    runs = control.simulate(plant, policy, jax.random.key(0), steps=100, runs=500, cost=price)
+    # The published mean is over 100 runs, ours over 500: four standard errors of the difference.
+    mean, error = runs.cost()
+    in_db = 10 * np.log10(mean)
+    assert abs(in_db - published) < 4 * np.sqrt(6) * 10 / np.log(10) * error / mean
+
+
+def test_bad_arguments():
+    with pytest.raises(TypeError, match="expected a filter of mbdl.tracking, got LQR"):
+        control.LQG(control.LQR(system(), cost()), control.LQR(system(), cost()))
+    with pytest.raises(TypeError, match="LQG: expected a policy"):
+        control.LQG(lqg()[0].filter, jnp.tanh)  # pyright: ignore[reportArgumentType]
+    policy, _ = lqg()
+    with pytest.raises(ValueError, match="all observations are missing"):
+        policy(tracking.Inputs(jnp.ones((3, 1)), present=jnp.zeros(3, bool)))
