@@ -113,9 +113,31 @@ def convex_policy_with_features():
     return rule, states()
 
 
+def program():
+    """Of every kind of constraint one that holds and one that does not, away from kinks."""
+    dtype = _dtype()
+    return control.QuadraticProgram(
+        _spread(30, 4),
+        2 * _normal(31, 4),
+        equality=(_normal(32, 1, 4), 0.1 * jnp.ones(1, dtype)),
+        inequality=(_normal(33, 2, 4), jnp.asarray([-0.3, -5.0], dtype), jnp.asarray([0.2, 5.0], dtype)),
+        bounds=(jnp.asarray([-0.4, -jnp.inf, -9.0, -9.0], dtype), jnp.asarray([9.0, jnp.inf, 9.0, 0.3], dtype)),
+    )
+
+
+def operator_splitting():
+    return control.OperatorSplitting(penalty=0.5, relaxation=1.5, iterations=4), program()
+
+
+def interior_point():
+    return control.InteriorPoint(fraction=0.9, iterations=4), program()
+
+
 RULES = {
     "ConvexPolicy": convex_policy,
     "ConvexPolicy, features": convex_policy_with_features,
+    "InteriorPoint": interior_point,
+    "OperatorSplitting": operator_splitting,
     "LQR": lqr,
     "LQR, horizon": lqr_finite,
     "LQR, time-varying": lqr_time_varying,

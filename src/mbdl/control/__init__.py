@@ -6,9 +6,12 @@ from .convex_policy import ConvexPolicy, ConvexSolution
 from .cost import AbstractCost, Cost, QuadraticCost, Stage
 from .evaluate import compare_policies
 from .feedback import LinearFeedback, StateFeedback
+from .interior_point import InteriorPoint, InteriorState
 from .linear_system import LinearSystem
 from .lqg import LQG
 from .lqr import LQR
+from .operator_splitting import OperatorSplitting, SplittingState
+from .prepared import Prepared, prepare
 from .qp_solution import QPSolution, QPStatus
 from .quadratic_program import QuadraticProgram
 from .riccati_recursion import Feedback, Value
@@ -27,13 +30,18 @@ __all__ = [
     "ConvexSolution",
     "Cost",
     "Feedback",
+    "InteriorPoint",
+    "InteriorState",
     "LinearFeedback",
     "LinearSystem",
     "MeanCost",
+    "OperatorSplitting",
+    "Prepared",
     "QPSolution",
     "QPStatus",
     "QuadraticCost",
     "QuadraticProgram",
+    "SplittingState",
     "Stage",
     "StateFeedback",
     "StateSpace",
@@ -43,6 +51,7 @@ __all__ = [
     "as_system",
     "closed_loop",
     "compare_policies",
+    "prepare",
     "simulate",
     "solve_qp",
 ]

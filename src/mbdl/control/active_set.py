@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Bool, Float
 
-from .standard_form import Point, StandardForm
+from .standard_form import Point, StandardForm, largest
 
 
 class ActiveSet(eqx.Module):
@@ -57,9 +57,9 @@ class Factor(eqx.Module):
         self.matrix = C = jnp.where(rows[:, None], matrix, 0.0)
         free = jnp.where(fixed[:, None], 0.0, jnp.where(fixed, 0.0, 1.0))
         H = free * (hessian + C.T @ C) + jnp.diag(jnp.where(fixed, 1.0, _small(hessian)))
-        self.variables_root = _inverse_factor(H)
+        self.variables_root = inverse_root(H)
         reduced = jnp.where(fixed, 0.0, C) @ self.variables_root.T
-        self.rows_root = _inverse_factor(reduced @ reduced.T + jnp.diag(jnp.where(rows, _small(hessian), 1.0)))
+        self.rows_root = inverse_root(reduced @ reduced.T + jnp.diag(jnp.where(rows, _small(hessian), 1.0)))
 
     def apply(self, point: Point) -> Point:
         """The left side of the conditions; $y$ and $w$ where nothing holds."""
@@ -102,7 +102,7 @@ def _small(array: Array) -> float:
     return float(jnp.finfo(array.dtype).eps) ** 0.5
 
 
-def _inverse_factor(matrix: Array) -> Array:
+def inverse_root(matrix: Array) -> Array:
     r"""$L^{-1}$ of $M = L L^\top$."""
     if not matrix.shape[0]:
         return matrix
@@ -130,3 +130,20 @@ def solution_on(form: StandardForm, active: ActiveSet, point: Point) -> Point:
         error = Point(-form.linear - left.x, jnp.where(active.rows, sides - left.y, 0.0), jnp.zeros_like(point.w))
         point = jax.tree.map(jnp.add, point, factor.solve(error, refinements=0))
     return point
+
+
+def is_degenerate(form: StandardForm, active: ActiveSet, point: Point) -> Bool[Array, ""]:
+    """Whether the derivative at a solution is one of several: a side holds to rounding with a multiplier of zero, the
+    sides that hold are dependent, or the solution is not unique."""
+    rounding = 1e3 * float(jnp.finfo(point.x.dtype).eps)
+    values = form.matrix @ point.x
+    length = rounding * jnp.maximum(largest(point.x, values), rounding)
+    slope = rounding * largest(form.hessian @ point.x, form.linear, point.y, point.w)
+
+    def weak(value: Array, multiplier: Array, lower: Array, upper: Array) -> Array:
+        holds = (value - lower <= length) | (upper - value <= length)
+        return jnp.any(holds & (jnp.abs(multiplier) <= slope) & (lower < upper))
+
+    factor = Factor(form.hessian, form.matrix, active.rows, active.fixed)
+    either = weak(values, point.y, form.lower, form.upper) | weak(point.x, point.w, form.low, form.high)
+    return either | factor.singular

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from .affine_map import AffineMap, affine, with_one
+from .prepared import Prepared, prepare
 from .qp_solution import QPSolution, QPStatus
 from .quadratic_program import QuadraticProgram
 from .solve_qp import solve_qp
@@ -34,10 +35,12 @@ class ProgramMemory(eqx.Module):
 
     Attributes:
         reduced: what depends on the parameters alone; `None` where all of it depends on the context.
+        prepared: what of the search for its solution does; `None` likewise.
         previous: the solution before, from which the search begins.
     """
 
     reduced: ReducedProgram | None
+    prepared: Prepared | None
     previous: QPSolution
 
 
@@ -91,14 +94,20 @@ class ParametrisedProgram(eqx.Module):
             residual=jnp.zeros((), dtype),
             degenerate=jnp.zeros((), bool),
         )
-        return ProgramMemory(self.reduced(parameters) if self.fixed_matrices else None, nothing)
+        if not self.fixed_matrices:
+            return ProgramMemory(None, None, nothing)
+        reduced = self.reduced(parameters)
+        # Sides that are not equal: it depends on which sides there are, not on where.
+        apart = jnp.ones_like(reduced.inequality_offset[:, 0])
+        program = self._program(reduced, reduced.linear[:, 0], reduced.equality_offset[:, 0], apart)
+        return ProgramMemory(reduced, prepare(program), nothing)
 
     def minimise(
         self, parameters: Float[Array, " parameters"], memory: ProgramMemory, context: Float[Array, " context"]
     ) -> tuple[ProgramMemory, Float[Array, " decision"], QPSolution]:
         """The memory after one program, its decision and its solution."""
         reduced = self.reduced(parameters, context) if memory.reduced is None else memory.reduced
-        solution = solve_qp(self.at(reduced, context), memory.previous, throw=False)
+        solution = solve_qp(self.at(reduced, context), memory.previous, prepared=memory.prepared, throw=False)
         decision = reduced.decision @ solution.x + affine(reduced.decision_offset, context)
         # A solution that is none is no point to start from.
         kept = jax.tree.map(
@@ -106,7 +115,7 @@ class ParametrisedProgram(eqx.Module):
             solution,
             memory.previous,
         )
-        return ProgramMemory(memory.reduced, kept), decision, solution
+        return ProgramMemory(memory.reduced, memory.prepared, kept), decision, solution
 
     def variables(
         self, parameters: Float[Array, " parameters"], context: Float[Array, " context"], solution: QPSolution
@@ -148,18 +157,19 @@ class ParametrisedProgram(eqx.Module):
 
     def at(self, reduced: ReducedProgram, context: Float[Array, " context"]) -> QuadraticProgram:
         """The quadratic program of one context."""
-        values = affine(reduced.inequality_offset, context)
+        vectors = (reduced.linear, reduced.equality_offset, reduced.inequality_offset)
+        return self._program(reduced, *(affine(vector, context) for vector in vectors))
+
+    def _program(self, reduced: ReducedProgram, linear: Array, offset: Array, values: Array) -> QuadraticProgram:
         equality = inequality = bounds = None
         if self.equalities:
-            equality = reduced.equality, -affine(reduced.equality_offset, context)
+            equality = reduced.equality, -offset
         if self.general_lower.shape[1]:
             sides = -_smallest(values, self.general_lower), _smallest(values, self.general_upper)
             inequality = reduced.inequality, *sides
         if self.lower.shape[0] or self.upper.shape[0]:
             bounds = -_smallest(values, self.lower), _smallest(values, self.upper)
-        return QuadraticProgram(
-            reduced.hessian, affine(reduced.linear, context), equality=equality, inequality=inequality, bounds=bounds
-        )
+        return QuadraticProgram(reduced.hessian, linear, equality=equality, inequality=inequality, bounds=bounds)
 
     def _rows(self, parameters: Array, context: Array | None) -> tuple[Array, Array]:
         return self.matrix(with_one(parameters, context)), self.offset(with_one(parameters))

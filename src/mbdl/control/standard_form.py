@@ -62,19 +62,20 @@ def residual(form: StandardForm, point: Point, tolerance: Float[Array, ""]) -> F
     relative to the largest of $C x$ and $x$ (not below what rounding of the gradient makes of zero)."""
     curvature, pull = form.hessian @ point.x, form.matrix.T @ point.y
     values = form.matrix @ point.x
-    slope = _largest(curvature, form.linear, pull, point.w)
+    slope = largest(curvature, form.linear, pull, point.w)
     rounding = 100 * jnp.finfo(slope.dtype).eps / tolerance
-    size = jnp.maximum(_largest(point.x, values), rounding * slope)
+    size = jnp.maximum(largest(point.x, values), rounding * slope)
     rows = values - jnp.clip(values + point.y, form.lower, form.upper)
     bounds = point.x - jnp.clip(point.x + point.w, form.low, form.high)
-    return jnp.maximum(
-        _ratio(_largest(curvature + form.linear + pull + point.w), slope), _ratio(_largest(rows, bounds), size)
-    )
+    dual = largest(curvature + form.linear + pull + point.w)
+    return jnp.maximum(dual / positive(slope), largest(rows, bounds) / positive(size))
 
 
-def _largest(*vectors: Array) -> Array:
+def largest(*vectors: Array) -> Array:
+    """The largest absolute entry of some vectors."""
     return jnp.max(jnp.abs(jnp.concatenate(vectors)), initial=0.0)
 
 
-def _ratio(error: Array, size: Array) -> Array:
-    return jnp.where(error > 0, error / jnp.where(size > 0, size, 1.0), error)
+def positive(size: Array) -> Array:
+    """A size to divide by: itself, or one where it is zero."""
+    return jnp.where(size > 0, size, 1.0)
