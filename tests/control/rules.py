@@ -1,8 +1,10 @@
 """The policies of this package, small, for the laws in `tests/test_laws.py`."""
 
+import cvxpy
 import jax
 import jax.numpy as jnp
 
+import mbdl
 from mbdl import control, networks, tracking
 
 
@@ -94,8 +96,62 @@ def recurrent_policy():
     return control.RecurrentPolicy(2, 1, **how), states()
 
 
+def convex_problem():
+    """The problem of a policy with a limit on its control that the following state depends on by the context."""
+    x, weight = cvxpy.Parameter(2, "x"), cvxpy.Parameter((2, 2), "weight", PSD=True)
+    slope, effect = cvxpy.Parameter(2, "slope"), cvxpy.Parameter(2, "effect")
+    price = cvxpy.Parameter(name="price", nonneg=True)
+    u, following = cvxpy.Variable(2, "u"), cvxpy.Variable(2, "following")
+    cost = price * cvxpy.sum_squares(u) + cvxpy.quad_form(following, weight) + slope @ following
+    moved = following == x + cvxpy.multiply(effect, u)
+    problem = cvxpy.Problem(cvxpy.Minimize(cost), [moved, cvxpy.norm(u, "inf") <= 0.4, u[0] + 2 * u[1] <= 0.3])
+    return problem, x, effect, u, {weight: _spread(19, 2), slope: 0.1 * _normal(20, 2), price: 0.3}
+
+
+def convex_policy():
+    problem, x, effect, u, values = convex_problem()
+    values[effect] = jnp.asarray([1.0, 0.5], _dtype())
+    return control.ConvexPolicy(problem, context=[x], decision=u, parameters=values, proximal=0.01), states()
+
+
+@mbdl.register
+def bent(x):
+    """The values of the context of `convex_problem`."""
+    return x, 1 + 0.5 * jnp.sin(x)
+
+
+def convex_policy_with_features():
+    problem, x, effect, u, values = convex_problem()
+    rule = control.ConvexPolicy(problem, context=[x, effect], decision=u, parameters=values, features=bent)
+    return rule, states()
+
+
+def program():
+    """Of every kind of constraint one that holds and one that does not, away from kinks."""
+    dtype = _dtype()
+    return control.QuadraticProgram(
+        _spread(30, 4),
+        2 * _normal(31, 4),
+        equality=(_normal(32, 1, 4), 0.1 * jnp.ones(1, dtype)),
+        inequality=(_normal(33, 2, 4), jnp.asarray([-0.3, -5.0], dtype), jnp.asarray([0.2, 5.0], dtype)),
+        bounds=(jnp.asarray([-0.4, -jnp.inf, -9.0, -9.0], dtype), jnp.asarray([9.0, jnp.inf, 9.0, 0.3], dtype)),
+    )
+
+
+def operator_splitting():
+    return control.OperatorSplitting(penalty=0.5, relaxation=1.5, iterations=4), program()
+
+
+def interior_point():
+    return control.InteriorPoint(fraction=0.9, iterations=4), program()
+
+
 RULES = {
     "Clipped": clipped,
+    "ConvexPolicy": convex_policy,
+    "ConvexPolicy, features": convex_policy_with_features,
+    "InteriorPoint": interior_point,
+    "OperatorSplitting": operator_splitting,
     "LQR": lqr,
     "LQR, horizon": lqr_finite,
     "LQR, time-varying": lqr_time_varying,

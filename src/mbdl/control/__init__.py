@@ -2,15 +2,22 @@
 
 from .closed_loop import ClosedLoop, closed_loop
 from .constraints import Constraints
+from .convex_policy import ConvexPolicy, ConvexSolution
 from .cost import AbstractCost, Cost, QuadraticCost, Stage
 from .evaluate import compare_policies
 from .feedback import Clipped, LinearFeedback, StateFeedback
+from .interior_point import InteriorPoint, InteriorState
 from .linear_system import LinearSystem
 from .lqg import LQG
 from .lqr import LQR
+from .operator_splitting import OperatorSplitting, SplittingState
+from .prepared import Prepared, prepare
+from .qp_solution import QPSolution, QPStatus
+from .quadratic_program import QuadraticProgram
 from .recurrent_policy import RecurrentPolicy
 from .riccati_recursion import Feedback, Value
 from .simulate import MeanCost, Trajectories, simulate
+from .solve_qp import solve_qp
 from .system import AbstractSystem, StateSpace, System, as_system
 from .vehicle import RoadNoise, Vehicle, VehicleFeatures
 
@@ -22,14 +29,24 @@ __all__ = [
     "Clipped",
     "ClosedLoop",
     "Constraints",
+    "ConvexPolicy",
+    "ConvexSolution",
     "Cost",
     "Feedback",
+    "InteriorPoint",
+    "InteriorState",
     "LinearFeedback",
     "LinearSystem",
     "MeanCost",
+    "OperatorSplitting",
+    "Prepared",
+    "QPSolution",
+    "QPStatus",
     "QuadraticCost",
     "RecurrentPolicy",
     "RoadNoise",
+    "QuadraticProgram",
+    "SplittingState",
     "Stage",
     "StateFeedback",
     "StateSpace",
@@ -41,5 +58,7 @@ __all__ = [
     "as_system",
     "closed_loop",
     "compare_policies",
+    "prepare",
     "simulate",
+    "solve_qp",
 ]
