@@ -78,7 +78,20 @@ def linear_feedback():
 
 def state_feedback():
     network = networks.MLP(2, 1, width=3, depth=1, activation=jnp.tanh, dtype=_dtype(), key=jax.random.key(18))
-    return control.StateFeedback(network, control.Constraints(control=(-50.0, 50.0))), states()
+    return control.StateFeedback(network), states()
+
+
+def clipped():
+    return control.Clipped(
+        control.LinearFeedback(_normal(17, 1, 2)), control.Constraints(control=(-50.0, 50.0))
+    ), states()
+
+
+def recurrent_policy():
+    scales = tracking.Standardisation(jnp.ones(2), 2 * jnp.ones(2), jnp.zeros(1), 3 * jnp.ones(1))
+    scales = jax.tree.map(lambda leaf: leaf.astype(_dtype()), scales)
+    how = {"hidden_size": 3, "standardisation": scales, "dtype": _dtype(), "key": jax.random.key(19)}
+    return control.RecurrentPolicy(2, 1, **how), states()
 
 
 def program():
@@ -104,11 +117,13 @@ def interior_point():
 RULES = {
     "InteriorPoint": interior_point,
     "OperatorSplitting": operator_splitting,
+    "Clipped": clipped,
     "LQR": lqr,
     "LQR, horizon": lqr_finite,
     "LQR, time-varying": lqr_time_varying,
     "LQG": lqg,
     "LQG, KalmanNet": lqg_kalmannet,
     "LinearFeedback": linear_feedback,
+    "RecurrentPolicy": recurrent_policy,
     "StateFeedback": state_feedback,
 }
