@@ -1,6 +1,7 @@
 """Stochastic control: systems, policies, and what can be learned in them."""
 
 from .closed_loop import ClosedLoop, closed_loop
+from .conic_program import ConeSolution, ConicProgram
 from .constraints import Constraints
 from .convex_policy import ConvexPolicy, ConvexSolution
 from .cost import AbstractCost, Cost, QuadraticCost, Stage
@@ -11,6 +12,7 @@ from .linear_system import LinearSystem
 from .lqg import LQG
 from .lqr import LQR
 from .operator_splitting import OperatorSplitting, SplittingState
+from .parametrised_program import ParametrisedProgram
 from .prepared import Prepared, prepare
 from .qp_solution import QPSolution, QPStatus
 from .quadratic_program import QuadraticProgram
@@ -25,6 +27,8 @@ __all__ = [
     "AbstractCost",
     "AbstractSystem",
     "ClosedLoop",
+    "ConeSolution",
+    "ConicProgram",
     "Constraints",
     "ConvexPolicy",
     "ConvexSolution",
@@ -36,6 +40,7 @@ __all__ = [
     "LinearSystem",
     "MeanCost",
     "OperatorSplitting",
+    "ParametrisedProgram",
     "Prepared",
     "QPSolution",
     "QPStatus",
