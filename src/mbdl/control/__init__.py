@@ -6,7 +6,7 @@ from .constraints import Constraints
 from .convex_policy import ConvexPolicy, ConvexSolution
 from .cost import AbstractCost, Cost, QuadraticCost, Stage
 from .evaluate import compare_policies
-from .feedback import LinearFeedback, StateFeedback
+from .feedback import Clipped, LinearFeedback, StateFeedback
 from .interior_point import InteriorPoint, InteriorState
 from .linear_system import LinearSystem
 from .lqg import LQG
@@ -16,16 +16,19 @@ from .parametrised_program import ParametrisedProgram
 from .prepared import Prepared, prepare
 from .qp_solution import QPSolution, QPStatus
 from .quadratic_program import QuadraticProgram
+from .recurrent_policy import RecurrentPolicy
 from .riccati_recursion import Feedback, Value
 from .simulate import MeanCost, Trajectories, simulate
 from .solve_qp import solve_qp
 from .system import AbstractSystem, StateSpace, System, as_system
+from .vehicle import RoadNoise, Vehicle, VehicleFeatures
 
 __all__ = [
     "LQG",
     "LQR",
     "AbstractCost",
     "AbstractSystem",
+    "Clipped",
     "ClosedLoop",
     "ConeSolution",
     "ConicProgram",
@@ -46,6 +49,8 @@ __all__ = [
     "QPStatus",
     "QuadraticCost",
     "QuadraticProgram",
+    "RecurrentPolicy",
+    "RoadNoise",
     "SplittingState",
     "Stage",
     "StateFeedback",
@@ -53,6 +58,8 @@ __all__ = [
     "System",
     "Trajectories",
     "Value",
+    "Vehicle",
+    "VehicleFeatures",
     "as_system",
     "closed_loop",
     "compare_policies",

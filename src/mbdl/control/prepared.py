@@ -39,8 +39,8 @@ def prepare(program: QuadraticProgram) -> Prepared:
     >>> def decide(q):
     ...     changed = control.QuadraticProgram(program.hessian, q, bounds=program.bounds)
     ...     return control.solve_qp(changed, prepared=prepared).x
-    >>> jax.vmap(decide)(jnp.array([[-1.0, 2.0], [-0.2, -3.0]])).round(4).tolist()
-    [[0.5, 0.0], [0.2, 0.5]]
+    >>> jax.vmap(decide)(jnp.array([[-1.0, 2.0], [-0.25, -3.0]])).tolist()
+    [[0.5, 0.0], [0.25, 0.5]]
     """
     form = jax.lax.stop_gradient(standard_form(program))
     scaling = equilibrate(form.hessian, form.matrix)

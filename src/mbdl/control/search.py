@@ -58,7 +58,7 @@ class Found(eqx.Module):
 
 
 def search(
-    form: StandardForm, point: Point, warm: bool, penalties: Penalties, first_inverse: Array, tolerance: Array
+    form: StandardForm, point: Point, warm: bool, penalties: Penalties, first_inverse: Array | None, tolerance: Array
 ) -> Found:
     """The solution of a scaled program, from a point; in a batch each phase runs while an instance needs it.
 
@@ -67,7 +67,7 @@ def search(
         point: where to begin.
         warm: whether that is near a solution, so that its active set is tried first.
         penalties: of the first block of the splitting.
-        first_inverse: the inverse of its linear system.
+        first_inverse: the inverse of its linear system, where that is known.
         tolerance: the residual at which a point is the solution.
     """
     valid = jnp.all(jnp.stack([jnp.all(~jnp.isnan(leaf)) for leaf in jax.tree.leaves(form)]))
@@ -76,14 +76,19 @@ def search(
     if warm:
         found = _active_sets(form, point, found, tolerance)
 
-    def first(carry: Any) -> Any:
-        return _round(form, first_inverse, *carry, tolerance)
+    def block(carry: tuple[Split, Penalties, Found]) -> Any:
+        split, penalties, found = carry
+        return _round(form, inverse(form, penalties), split, penalties, found, tolerance)
 
-    def again(carry: Any) -> Any:
-        return _round(form, inverse(form, carry[1]), *carry, tolerance)
+    def first_block(carry: tuple[Split, Penalties, Found]) -> Any:
+        assert first_inverse is not None
+        split, penalties, found = carry
+        return _round(form, first_inverse, split, penalties, found, tolerance)
 
-    carry = _while_searching(first, (first_split(form, point), penalties, found), 1)
-    carry = _while_searching(again, carry, ROUNDS - 1)
+    carry, rounds = (first_split(form, point), penalties, found), ROUNDS
+    if first_inverse is not None:
+        carry, rounds = _while_searching(first_block, carry, 1), ROUNDS - 1
+    carry = _while_searching(block, carry, rounds)
     return _interior(form, carry[-1], tolerance)
 
 

@@ -86,11 +86,12 @@ def _solve(
     dtype = program.linear.dtype
     tolerance = jnp.asarray(float(jnp.finfo(dtype).eps) ** 0.6 if tolerance is None else tolerance, dtype)
     form = standard_form(program)
+    known = None if prepared is None else jax.lax.stop_gradient(prepared.inverse)
     prepared = jax.lax.stop_gradient(prepare(program) if prepared is None else prepared)
     scaling = prepared.scaling
     scaled = scaling.form(jax.lax.stop_gradient(form))
     start = scaling.scaled(_start(program, warm_start))
-    found = search(scaled, start, warm_start is not None, prepared.penalties, prepared.inverse, tolerance)
+    found = search(scaled, start, warm_start is not None, prepared.penalties, known, tolerance)
     solved = found.code == SOLVED
     active = active_at(scaled, found.point)
     point = scaling.point(found.point)
