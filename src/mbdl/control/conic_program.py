@@ -79,14 +79,15 @@ class ConicProgram(eqx.Module):
         """The memory after one program, its decision and its solution."""
         theta = with_one(parameters, context)
         entries, offset, linear = (part(theta)[:, 0] for part in (self.matrix, self.offset, self.linear))
-        x, code = _minimiser(self.cones, entries, offset, linear, self.rows, self.columns)
+        found: Any = _minimiser(self.cones, entries, offset, linear, self.rows, self.columns)
+        x, code = found
         status = QPStatus.where(code == _SOLVED, QPStatus.solved, QPStatus.maximum_reached)
         status = QPStatus.where(code == _INFEASIBLE, QPStatus.infeasible, status)
         status = QPStatus.where(code == _UNBOUNDED, QPStatus.unbounded, status)
         return None, jnp.append(x, 0.0)[self.decision], ConeSolution(x, status)
 
     def variables(
-        self, parameters: Float[Array, " parameters"], context: Float[Array, " context"], solution: ConeSolution
+        self, parameters: Float[Array, " parameters"], context: Float[Array, " context"], solution: Any
     ) -> Float[Array, " variables"]:
         """All variables of the problem."""
         return solution.x
@@ -131,9 +132,7 @@ def cone_family(problem: CanonicalProblem, dtype: Any) -> ConicProgram:
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _minimiser(
-    cones: Cones, entries: Array, offset: Array, linear: Array, rows: Array, columns: Array
-) -> tuple[Array, Array]:
+def _minimiser(cones: Cones, entries: Array, offset: Array, linear: Array, rows: Array, columns: Array) -> Any:
     """The minimiser and how its search ended, as a number."""
     shapes = jax.ShapeDtypeStruct(linear.shape, linear.dtype), jax.ShapeDtypeStruct((), np.int32)
     return jax.pure_callback(
@@ -142,14 +141,16 @@ def _minimiser(
 
 
 def _forward(cones: Cones, *data: Array) -> tuple[tuple[Array, Array], tuple[tuple[Array, ...], Array]]:
-    x, code = _minimiser(cones, *data)
-    return (x, code), (data, code)
+    found: Any = _minimiser(cones, *data)
+    return found, (data, found[1])
 
 
 def _backward(cones: Cones, residuals: Any, cotangents: Any) -> tuple[Array | None, ...]:
     data, code = residuals
     shapes = tuple(jax.ShapeDtypeStruct(part.shape, part.dtype) for part in data[:3])
-    slopes = jax.pure_callback(partial(_slopes, cones), shapes, *data, code, cotangents[0], vmap_method="sequential")
+    slopes: Any = jax.pure_callback(
+        partial(_slopes, cones), shapes, *data, code, cotangents[0], vmap_method="sequential"
+    )
     return (*slopes, None, None)
 
 
