@@ -8,6 +8,7 @@ import pytest
 
 import mbdl
 from mbdl import control, core
+from mbdl.control.conic_program import ConicProgram
 
 PRECISE = dict.fromkeys(("tol_gap_abs", "tol_gap_rel", "tol_feas"), 1e-10)
 
@@ -36,7 +37,7 @@ def semidefinite():
 def test_decisions_are_those_of_cvxpy_and_gradients_those_of_central_differences(make, x64):
     problem, c, decision, values = make()
     policy = control.ConvexPolicy(problem, context=[c], decision=decision, parameters=values)
-    assert isinstance(policy.program, control.ConicProgram)
+    assert isinstance(policy.program, ConicProgram)
     xs = jnp.asarray([[1.3, 0.5, -0.7], [0.4, -0.9, 0.8]])
     learned, rest = core.partition(policy)
     weights = jax.random.normal(jax.random.key(0), (len(xs), *decision.shape))

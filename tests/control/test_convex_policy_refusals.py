@@ -10,6 +10,7 @@ import pytest
 
 import mbdl
 from mbdl import control
+from mbdl.control.parametrised_program import ParametrisedProgram
 
 u, v = cp.Variable(2, "u"), cp.Variable(2, "v")
 c, p, P = cp.Parameter(2, "c"), cp.Parameter(2, "p"), cp.Parameter((2, 2), "P")
@@ -48,7 +49,7 @@ def test_what_is_not_disciplined_is_refused_by_its_smallest_expression(message, 
 def test_a_quadratic_form_with_a_parameter_is_disciplined_in_a_quadratic_program_alone():
     Q = cp.Parameter((2, 2), "Q", PSD=True)
     cost = cp.quad_form(u, Q) + c @ u
-    assert isinstance(policy(cost, [u <= 1], parameters={Q: np.eye(2)}).program, control.ParametrisedProgram)
+    assert isinstance(policy(cost, [u <= 1], parameters={Q: np.eye(2)}).program, ParametrisedProgram)
     with pytest.raises(ValueError, match="DPP only in a quadratic program, and this problem has other cones"):
         policy(cost, [cp.norm(u) <= 1], parameters={Q: np.eye(2)})
 

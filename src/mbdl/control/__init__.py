@@ -1,7 +1,7 @@
 """Stochastic control: systems, policies, and what can be learned in them."""
 
 from .closed_loop import ClosedLoop, closed_loop
-from .conic_program import ConeSolution, ConicProgram
+from .conic_program import ConeSolution
 from .constraints import Constraints
 from .convex_policy import ConvexPolicy, ConvexSolution
 from .cost import AbstractCost, Cost, QuadraticCost, Stage
@@ -12,7 +12,6 @@ from .linear_system import LinearSystem
 from .lqg import LQG
 from .lqr import LQR
 from .operator_splitting import OperatorSplitting, SplittingState
-from .parametrised_program import ParametrisedProgram
 from .prepared import Prepared, prepare
 from .qp_solution import QPSolution, QPStatus
 from .quadratic_program import QuadraticProgram
@@ -31,7 +30,6 @@ __all__ = [
     "Clipped",
     "ClosedLoop",
     "ConeSolution",
-    "ConicProgram",
     "Constraints",
     "ConvexPolicy",
     "ConvexSolution",
@@ -43,7 +41,6 @@ __all__ = [
     "LinearSystem",
     "MeanCost",
     "OperatorSplitting",
-    "ParametrisedProgram",
     "Prepared",
     "QPSolution",
     "QPStatus",
