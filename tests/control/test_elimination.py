@@ -1,5 +1,7 @@
 """Problems of CVXPY as affine maps, and what is left of them after elimination, against Clarabel."""
 
+from types import SimpleNamespace
+
 import cvxpy as cp
 import jax
 import jax.numpy as jnp
@@ -57,7 +59,8 @@ def test_what_is_left_has_the_same_solution(name, x64):
     assert (program.left, program.general_lower.shape[1], program.fixed_matrices) == LEFT[name]
     assert program.equalities == 0
     draws = np.random.default_rng(0)
-    reduce, at, back = jax.jit(type(program).reduced), jax.jit(type(program).at), jax.jit(type(program).variables)
+    reduce, at = jax.jit(type(program).reduced), jax.jit(type(program).at)
+    back = jax.jit(lambda program, p, c, left: program.variables(p, c, SimpleNamespace(x=left)))
     for _ in range(3):
         for parameter, value in zip(context, draw(draws), strict=True):
             parameter.value = value

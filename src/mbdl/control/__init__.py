@@ -1,6 +1,7 @@
 """Stochastic control: systems, policies, and what can be learned in them."""
 
 from .closed_loop import ClosedLoop, closed_loop
+from .conic_program import ConeSolution
 from .constraints import Constraints
 from .convex_policy import ConvexPolicy, ConvexSolution
 from .cost import AbstractCost, Cost, QuadraticCost, Stage
@@ -28,6 +29,7 @@ __all__ = [
     "AbstractSystem",
     "Clipped",
     "ClosedLoop",
+    "ConeSolution",
     "Constraints",
     "ConvexPolicy",
     "ConvexSolution",

@@ -84,7 +84,7 @@ def canonical(problem: Any, context: list[Any], decision: Any, parameters: list[
     Raises:
         TypeError: for what is no problem, parameter or variable of CVXPY.
         ValueError: for parameters that are missing, unknown or given twice; a decision that the problem does not have;
-            integer or complex variables.
+            integer or complex variables; power cones.
     """
     _check_leaves(problem, context, decision, parameters)
     program, chain = _stuffed(problem)
@@ -98,7 +98,7 @@ def canonical(problem: Any, context: list[Any], decision: Any, parameters: list[
     order = np.concatenate(columns)
 
     size = program.x.size
-    rows = program.constr_size
+    rows = program.A.shape[0] // (size + 1)
     stacked = _columns(program.A, order)
     conic = not is_quadratic_program(problem)
     dims = program.cone_dims
@@ -136,6 +136,11 @@ def _stuffed(problem: Any) -> tuple[Any, Any]:
 
 
 def _cones(dims: Any) -> dict[str, Any]:
+    if dims.p3d or dims.pnd:
+        raise ValueError(
+            "ConvexPolicy: the problem needs power cones, as of cvxpy.power and cvxpy.geo_mean, which have no "
+            "derivative here. State it with quadratic, second-order, exponential and semidefinite functions"
+        )
     return {"z": dims.zero, "l": dims.nonneg, "q": list(dims.soc), "s": list(dims.psd), "ep": dims.exp}
 
 

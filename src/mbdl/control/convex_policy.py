@@ -15,6 +15,7 @@ from mbdl.core.rule import evaluate
 
 from .arrangement import quadratic_family
 from .canonical import Entries, canonical
+from .conic_program import ConeSolution, ConicProgram, cone_family
 from .convex_parameters import learned_parameters
 from .disciplined import check_disciplined
 from .parametrised_program import ParametrisedProgram
@@ -28,12 +29,13 @@ class ConvexSolution(eqx.Module):
     Attributes:
         decision: the control.
         variables: the values of all variables of the problem, by name.
-        program: the solution of the quadratic program that is left after elimination, with its status.
+        program: the solution of the quadratic program that is left after elimination, or of the cone program, with its
+            status.
     """
 
     decision: Float[Array, "*control"]
     variables: dict[str, Float[Array, "..."]]
-    program: QPSolution
+    program: QPSolution | ConeSolution
 
     @property
     def status(self) -> QPStatus:
@@ -51,9 +53,12 @@ class ConvexPolicy(RecursiveRule):
     inequalities of one variable become bounds; CVXPY is not used afterwards. What depends on $\theta$ alone is computed
     in `init`. Each search starts from the solution of the step before.
 
+    A problem that is no quadratic program is solved and differentiated as a cone program by Clarabel and diffcp (the
+    extra `mbdl[cone]`), one instance after another on the processor: slower, and with the same interface.
+
     Args:
-        problem: a `cvxpy.Problem` that is DPP and a quadratic program: a convex quadratic objective, affine
-            constraints, and functions such as norms, maxima and absolute values where they stay piecewise linear.
+        problem: a `cvxpy.Problem` that is DPP. It is a quadratic program where its objective is quadratic, its
+            constraints are affine, and norms, maxima and absolute values leave it piecewise linear.
         context: the parameters of CVXPY that are computed from what the system shows. The vector that it shows is split
             among them in order, by rows; where there are several shapes or functions of it, give `features`.
         decision: the variable of CVXPY that is the control.
@@ -76,8 +81,9 @@ class ConvexPolicy(RecursiveRule):
         ValueError: for a problem that is not DPP, naming the expression; parameters that are missing, given twice or
             have a value that does not fit; an integer problem; equalities that depend on each other.
         TypeError: for what is no problem, parameter or variable of CVXPY.
+        ImportError: for a problem that is no quadratic program, without the package `diffcp`.
 
-    Differentiable in: the parameters and what the system shows, by the active constraints of the solution.
+    Differentiable in: the parameters and what the system shows, by the conditions that the solution fulfils.
 
     Source: A. Agrawal, S. Barratt, S. Boyd and B. Stellato, "Learning convex optimization control policies", L4DC 2020
     (arXiv 1912.09529).
@@ -94,7 +100,7 @@ class ConvexPolicy(RecursiveRule):
 
     parameters: dict[str, Any]
     features: Callable[[Any], Any] | None
-    program: ParametrisedProgram
+    program: ParametrisedProgram | ConicProgram
     parameter_entries: tuple[Entries, ...]
     context_entries: tuple[Entries, ...]
     decision_entries: Entries
@@ -125,7 +131,8 @@ class ConvexPolicy(RecursiveRule):
             problem = proximal_problem(problem, decision, proximal)
         extracted = canonical(problem, list(context), decision, list(values))
         self.parameters = learned_parameters(values, sets)
-        self.program = quadratic_family(extracted, dtype_of(self.parameters))
+        family = quadratic_family if extracted.cones is None else cone_family
+        self.program = family(extracted, dtype_of(self.parameters))
         self.parameter_entries, self.context_entries = extracted.parameters, extracted.context
         self.decision_entries, self.variable_entries = extracted.decision, extracted.variables
 

@@ -118,7 +118,7 @@ class ParametrisedProgram(eqx.Module):
         return ProgramMemory(memory.reduced, memory.prepared, kept), decision, solution
 
     def variables(
-        self, parameters: Float[Array, " parameters"], context: Float[Array, " context"], solution: QPSolution
+        self, parameters: Float[Array, " parameters"], context: Float[Array, " context"], solution: Any
     ) -> Float[Array, " variables"]:
         """All variables of the problem, from those that are left."""
         S, s = self._back(*self._rows(parameters, None if self.fixed_matrices else context))

@@ -22,6 +22,8 @@ def elastic_problem(problem: Any, prices: Mapping[Any, float]) -> Any:
             positive.
     """
     import cvxpy
+    from cvxpy.constraints.nonpos import Inequality
+    from cvxpy.constraints.zero import Equality
 
     known = {constraint.id for constraint in problem.constraints}
     for constraint, price in prices.items():
@@ -35,14 +37,14 @@ def elastic_problem(problem: Any, prices: Mapping[Any, float]) -> Any:
         if constraint.id not in price_of:
             constraints.append(constraint)
             continue
-        if not isinstance(constraint, (cvxpy.constraints.Inequality, cvxpy.constraints.Equality)):
+        if not isinstance(constraint, (Inequality, Equality)):
             raise ValueError(
                 f"ConvexPolicy: elastic takes inequalities and equalities, and {constraint} is a "
                 f"{type(constraint).__name__}. Add a variable to it by hand, with a cost"
             )
         slack = cvxpy.Variable(constraint.shape, f"slack of constraint {i}", nonneg=True)
         constraints.append(constraint.expr <= slack)
-        if isinstance(constraint, cvxpy.constraints.Equality):
+        if isinstance(constraint, Equality):
             constraints.append(-constraint.expr <= slack)
         penalty += price_of[constraint.id] * cvxpy.sum(slack)
     return _with_cost(problem, penalty, constraints)
