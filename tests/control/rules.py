@@ -1,8 +1,10 @@
 """The policies of this package, small, for the laws in `tests/test_laws.py`."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+import mbdl
 from mbdl import control, networks, tracking
 
 
@@ -81,7 +83,61 @@ def state_feedback():
     return control.StateFeedback(network, control.Constraints(control=(-50.0, 50.0))), states()
 
 
+@mbdl.register
+class Bend(eqx.Module):
+    """A smooth transition with a matrix to learn."""
+
+    matrix: jax.Array
+
+    def __call__(self, state, control, noise, time):
+        return jnp.tanh(self.matrix @ state) + jnp.stack([0.3 * control[0], control[0]]) + noise
+
+
+@mbdl.register
+def noise(key, time):
+    return 0.1 * jax.random.normal(key, (2,), _dtype())
+
+
+def nonlinear():
+    return control.System(Bend(0.8 * _normal(20, 2, 2)), noise=noise, initial=_normal(4, 2), control_size=1)
+
+
+def iterative_lqr(**changes):
+    how = {"horizon": 3, "iterations": 2, "regularisation": 1e-3, "step_sizes": jnp.asarray([1.0, 0.4], _dtype())}
+    price = control.QuadraticCost(_spread(6, 2), _spread(7, 1), terminal=_spread(11, 2))
+    return control.IterativeLQR(nonlinear(), price, **{**how, **changes}), _normal(9, 2)
+
+
+def iterative_lqr_bounded():
+    return iterative_lqr(constraints=control.Constraints(control=(-0.3, 0.5)), initial=0.1 * _normal(23, 3, 1))
+
+
+def predictive():
+    return control.PredictiveControl(iterative_lqr(iterations=1)[0]), states(3)
+
+
+def predictive_aided():
+    """A learned residual of the model and a learned terminal value."""
+    mlp = networks.MLP(3, 2, width=2, depth=1, activation=jnp.tanh, dtype=_dtype(), key=jax.random.key(24))
+    aided = control.ResidualSystem(nonlinear(), mbdl.core.Learned(mlp))
+    value = networks.InputConvex(2, width=2, depth=1, dtype=_dtype(), key=jax.random.key(25))
+    price = control.LearnedTerminalCost(control.QuadraticCost(_spread(6, 2), _spread(7, 1)), value)
+    planner = control.IterativeLQR(
+        aided, price, horizon=2, iterations=1, regularisation=1e-3, step_sizes=jnp.ones(1, _dtype())
+    )
+    return control.PredictiveControl(planner), states(3)
+
+
+def prediction():
+    return control.Prediction(nonlinear()), (_normal(9, 2), _normal(26, 1), jnp.asarray(3))
+
+
 RULES = {
+    "IterativeLQR": iterative_lqr,
+    "IterativeLQR, bounds": iterative_lqr_bounded,
+    "PredictiveControl": predictive,
+    "PredictiveControl, aided": predictive_aided,
+    "Prediction": prediction,
     "LQR": lqr,
     "LQR, horizon": lqr_finite,
     "LQR, time-varying": lqr_time_varying,

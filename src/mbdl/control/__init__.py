@@ -5,14 +5,27 @@ from .constraints import Constraints
 from .cost import AbstractCost, Cost, QuadraticCost, Stage
 from .evaluate import compare_policies
 from .feedback import LinearFeedback, StateFeedback
+from .iterative_lqr import IterativeLQR
+from .learned_terminal_cost import LearnedTerminalCost
 from .linear_system import LinearSystem
+from .lower_bound import LowerBound, quadratic_lower_bound
 from .lqg import LQG
 from .lqr import LQR
+from .predictive import PredictiveControl
+from .residual_system import Prediction, ResidualSystem, transitions
 from .riccati_recursion import Feedback, Value
 from .simulate import MeanCost, Trajectories, simulate
+from .situation import Situation
 from .system import AbstractSystem, StateSpace, System, as_system
 
 __all__ = [
+    "quadratic_lower_bound",
+    "LowerBound",
+    "LearnedTerminalCost",
+    "transitions",
+    "ResidualSystem",
+    "Prediction",
+    "PredictiveControl",
     "LQG",
     "LQR",
     "AbstractCost",
@@ -21,10 +34,12 @@ __all__ = [
     "Constraints",
     "Cost",
     "Feedback",
+    "IterativeLQR",
     "LinearFeedback",
     "LinearSystem",
     "MeanCost",
     "QuadraticCost",
+    "Situation",
     "Stage",
     "StateFeedback",
     "StateSpace",
