@@ -80,7 +80,40 @@ def linear_feedback():
 
 def state_feedback():
     network = networks.MLP(2, 1, width=3, depth=1, activation=jnp.tanh, dtype=_dtype(), key=jax.random.key(18))
-    return control.StateFeedback(network, control.Constraints(control=(-50.0, 50.0))), states()
+    return control.StateFeedback(network), states()
+
+
+def clipped():
+    return control.Clipped(
+        control.LinearFeedback(_normal(17, 1, 2)), control.Constraints(control=(-50.0, 50.0))
+    ), states()
+
+
+def recurrent_policy():
+    scales = tracking.Standardisation(jnp.ones(2), 2 * jnp.ones(2), jnp.zeros(1), 3 * jnp.ones(1))
+    scales = jax.tree.map(lambda leaf: leaf.astype(_dtype()), scales)
+    how = {"hidden_size": 3, "standardisation": scales, "dtype": _dtype(), "key": jax.random.key(19)}
+    return control.RecurrentPolicy(2, 1, **how), states()
+
+
+def program():
+    """Of every kind of constraint one that holds and one that does not, away from kinks."""
+    dtype = _dtype()
+    return control.QuadraticProgram(
+        _spread(30, 4),
+        2 * _normal(31, 4),
+        equality=(_normal(32, 1, 4), 0.1 * jnp.ones(1, dtype)),
+        inequality=(_normal(33, 2, 4), jnp.asarray([-0.3, -5.0], dtype), jnp.asarray([0.2, 5.0], dtype)),
+        bounds=(jnp.asarray([-0.4, -9.0, -9.0, -9.0], dtype), jnp.asarray([9.0, 9.0, 9.0, 0.3], dtype)),
+    )
+
+
+def operator_splitting():
+    return control.OperatorSplitting(penalty=0.5, relaxation=1.5, iterations=4), program()
+
+
+def interior_point():
+    return control.InteriorPoint(fraction=0.9, iterations=4), program()
 
 
 @mbdl.register
@@ -138,11 +171,15 @@ RULES = {
     "PredictiveControl": predictive,
     "PredictiveControl, aided": predictive_aided,
     "Prediction": prediction,
+    "InteriorPoint": interior_point,
+    "OperatorSplitting": operator_splitting,
+    "Clipped": clipped,
     "LQR": lqr,
     "LQR, horizon": lqr_finite,
     "LQR, time-varying": lqr_time_varying,
     "LQG": lqg,
     "LQG, KalmanNet": lqg_kalmannet,
     "LinearFeedback": linear_feedback,
+    "RecurrentPolicy": recurrent_policy,
     "StateFeedback": state_feedback,
 }

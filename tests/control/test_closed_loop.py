@@ -8,7 +8,7 @@ import pytest
 from control.rules import cost, lqg, system
 
 import mbdl
-from mbdl import control, networks
+from mbdl import control, networks, tracking
 
 KEY = jax.random.key(4)
 
@@ -57,11 +57,26 @@ def test_a_gain_is_learned_to_the_optimum():
 
 def test_a_network_is_a_policy():
     network = networks.MLP(2, 1, width=16, depth=1, key=jax.random.key(6))
-    policy = control.StateFeedback(network, control.Constraints(control=(-3.0, 3.0)))
+    policy = control.Clipped(control.StateFeedback(network), control.Constraints(control=(-3.0, 3.0)))
     risk = control.closed_loop(seen(), cost(), horizon=20, runs=16)
     fit = mbdl.fit(policy, risk, optax.adam(1e-2), steps=60, key=KEY)
     assert risk(fit.rule, key=jax.random.key(7)) < risk(policy, key=jax.random.key(7))
     assert np.all(np.abs(fit.rule(10 * jnp.ones((4, 2)))) <= 3)
+
+
+def test_a_recurrent_network_is_a_policy_of_what_is_seen():
+    scales = tracking.Standardisation(jnp.ones(1), 2 * jnp.ones(1), jnp.zeros(1), 3 * jnp.ones(1))
+    policy = control.RecurrentPolicy(1, 1, hidden_size=4, standardisation=scales, key=jax.random.key(8))
+    unit, out = mbdl.resolve(policy).network
+    hidden, before, expected = jnp.zeros(4), jnp.zeros(1), []
+    ys = jax.random.normal(KEY, (3, 1))
+    for y in ys:
+        hidden = unit(hidden, jnp.concatenate([(y - 1) / 2, before]))
+        before = out(hidden)
+        expected.append(3 * before)
+    np.testing.assert_allclose(policy(ys), jnp.stack(expected), rtol=1e-5)
+    runs = control.simulate(system(), policy, KEY, steps=4, runs=2, cost=cost())
+    np.testing.assert_allclose(policy(runs.observations[1]), runs.controls[1], rtol=1e-5)
 
 
 def test_a_policy_that_diverges_in_training_keeps_the_best():
@@ -84,5 +99,9 @@ def test_bad_arguments():
         control.closed_loop(system(), cost(), horizon=2, runs=1)(mbdl.networks.NetworkRule(jnp.tanh), key=KEY)
     with pytest.raises(TypeError, match="expected a network or a map"):
         control.StateFeedback(3.0)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(TypeError, match="Clipped: expected a policy"):
+        control.Clipped(jnp.tanh, control.Constraints(control=(-1.0, 1.0)))  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="the constraints have no bounds of the control"):
+        control.Clipped(policy, control.Constraints())
     with pytest.raises(ValueError, match=r"expected a gain \[control state\], got shape \(2,\)"):
         control.LinearFeedback(jnp.ones(2))

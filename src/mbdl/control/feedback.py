@@ -1,14 +1,15 @@
-"""Policies without a plan: a linear map, and any other rule, from what is seen to the control."""
+"""Policies without a plan: a linear map, any other rule from what is seen to the control, and bounds on a control."""
 
 from collections.abc import Callable
 from typing import Any
 
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from mbdl.core import DecisionRule, Learned, RecursiveRule, as_leaf, unconstrained
 from mbdl.core.checks import finite, floating
 
 from .constraints import Constraints
+from .simulate import check_policy
 
 
 class LinearFeedback(RecursiveRule):
@@ -47,13 +48,11 @@ class LinearFeedback(RecursiveRule):
 
 
 class StateFeedback(RecursiveRule):
-    r"""A map from what is seen to the control as a policy, $u_t = \Pi(\mu(y_t))$: a network is the black box among
-    policies; $\Pi$ keeps the bounds of the control.
+    r"""A map from what is seen to the control as a policy, $u_t = \mu(y_t)$: with a network, the black box among
+    policies.
 
     Args:
-        rule: $\mu$, a network (which is learned), a decision rule, or any function `[observation] -> [control]` that is
-            a pytree.
-        constraints: bounds of the control, at which it is clipped; none by default.
+        rule: $\mu$, a network (which is learned), or a decision rule, `[observation] -> [control]`.
 
     Returns:
         from observations `[time observation]` the controls `[time control]`.
@@ -61,28 +60,79 @@ class StateFeedback(RecursiveRule):
     Raises:
         TypeError: for what cannot be called.
 
-    Differentiable in: the observations and what `rule` is differentiable in; where a bound clips, the derivative is
-    zero.
+    Differentiable in: the observations and what `rule` is differentiable in.
 
     >>> import jax, jax.numpy as jnp, mbdl
     >>> from mbdl import control, networks
-    >>> network = networks.MLP(2, 1, width=8, depth=1, key=jax.random.key(0))
-    >>> policy = control.StateFeedback(network, control.Constraints(control=(-0.1, 0.1)))
+    >>> policy = control.StateFeedback(networks.MLP(2, 1, width=8, depth=1, key=jax.random.key(0)))
     >>> policy(jnp.ones((5, 2))).shape, mbdl.spectrum(policy).strategy
     ((5, 1), 'black box')
     """
 
     rule: Any
-    constraints: Constraints
 
-    def __init__(self, rule: Callable[[Array], Array], constraints: Constraints | None = None):
+    def __init__(self, rule: Callable[[Array], Array]):
         if not callable(rule) and not isinstance(rule, Learned):
             raise TypeError(f"StateFeedback: expected a network or a map from states to controls, got {rule!r}")
         self.rule = rule if isinstance(rule, Learned | DecisionRule) else Learned(rule, unconstrained, ("network",))
-        self.constraints = Constraints() if constraints is None else constraints
 
     def init(self) -> None:
         return None
 
     def step(self, memory: None, x: Float[Array, " observation"]) -> tuple[None, Float[Array, " control"]]:
-        return None, self.constraints.clipped(self.rule(x))
+        return None, self.rule(x)
+
+
+class Clipped(RecursiveRule):
+    r"""A policy whose control is clipped at its bounds, $u_t = \Pi(\pi(y_t))$.
+
+    Args:
+        policy: $\pi$, any policy.
+        constraints: the bounds of the control; others are not kept.
+
+    Returns:
+        from what the policy takes the controls `[time control]`.
+
+    Raises:
+        TypeError: for what is no policy.
+        ValueError: for constraints without bounds of the control.
+
+    Differentiable in: what the policy is differentiable in, and the bounds; where a bound clips, the derivative with
+    respect to the policy is zero.
+
+    >>> import jax.numpy as jnp
+    >>> from mbdl import control
+    >>> policy = control.Clipped(control.LinearFeedback(jnp.eye(1)), control.Constraints(control=(-0.5, 0.5)))
+    >>> policy(jnp.array([[0.25], [2.0]])).tolist()
+    [[-0.25], [-0.5]]
+    """
+
+    policy: RecursiveRule
+    constraints: Constraints
+
+    def __init__(self, policy: RecursiveRule, constraints: Constraints):
+        check_policy(policy, "Clipped")
+        if constraints.control is None:
+            raise ValueError(
+                "Clipped: the constraints have no bounds of the control: Constraints(control=(lower, upper))"
+            )
+        self.policy, self.constraints = policy, constraints
+
+    def init(self) -> Any:
+        return self.policy.init()
+
+    def step(self, memory: Any, x: Any) -> tuple[Any, Float[Array, " control"]]:
+        memory, control = self.policy.step(memory, x)
+        return memory, self.constraints.clipped(control)
+
+    def valid(self, x: Any) -> Bool[Array, ""]:
+        return self.policy.valid(x)
+
+    def valid_part(self, x: Any) -> Bool[Array, ""]:
+        return self.policy.valid_part(x)
+
+    def why_invalid(self, x: Any) -> str:
+        return self.policy.why_invalid(x)
+
+    def why_not_finite(self, x: Any, decision: Any) -> str:
+        return self.policy.why_not_finite(x, decision)

@@ -35,10 +35,10 @@ def quadratic_lower_bound(system: Any, cost: QuadraticCost, constraints: Constra
     $$\ell(x, u) + \mathrm{E}\, V(A x + B u + w) \ge V(x) + \alpha.$$
     Summed along a run of any policy, this gives a mean cost of at least $\alpha$ in the limit, if the second moment of
     the state does not grow as fast as the time. Within the bounds $(u_i - l_i)(u_i - h_i) \le 0$, so it suffices that
-    the left side plus $\sum_i \lambda_i (u_i - l_i)(u_i - h_i)$ is at least the right side for all $x$ and $u$. That is a
-    quadratic function of $(u, x, 1)$, and the matrix above is its matrix. For bounds $\pm b$ and no target $p = 0$ is
-    optimal, and the bound is $\mathrm{tr}(P W) - \sum_i \lambda_i b_i^2$; without bounds $P$ is that of the Riccati
-    equation, and the bound is the cost of the LQR, $\mathrm{tr}(P W)$.
+    the left side plus $\sum_i \lambda_i (u_i - l_i)(u_i - h_i)$ is at least the right side for all $x$ and $u$. The
+    difference is a quadratic function of $(u, x, 1)$, and the matrix above is its matrix. For bounds $\pm b$ and no
+    target $p = 0$ is optimal, and the bound is $\mathrm{tr}(P W) - \sum_i \lambda_i b_i^2$; without bounds $P$ is that
+    of the Riccati equation, and the bound is the cost of the LQR, $\mathrm{tr}(P W)$.
 
     Args:
         system: a linear system, or a `tracking.LinearGaussian` with a control input, that does not depend on the time.

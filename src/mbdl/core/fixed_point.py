@@ -25,7 +25,7 @@ class Status(eqx.Enumeration):
 class ConvergenceError(RuntimeError):
     """A solver did not converge; `solution` is what it had."""
 
-    def __init__(self, message: str, solution: "Solution"):
+    def __init__(self, message: str, solution: Any):
         super().__init__(message)
         self.solution = solution
 

@@ -1,0 +1,149 @@
+"""The optimality conditions on an active set: their solution, and the derivative of a program's solution."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.scipy.linalg import solve_triangular
+from jaxtyping import Array, Bool, Float
+
+from .standard_form import Point, StandardForm, largest
+
+
+class ActiveSet(eqx.Module):
+    """Which sides of rows and bounds hold."""
+
+    lower: Bool[Array, " rows"]
+    upper: Bool[Array, " rows"]
+    low: Bool[Array, " variables"]
+    high: Bool[Array, " variables"]
+
+    @property
+    def rows(self) -> Bool[Array, " rows"]:
+        return self.lower | self.upper
+
+    @property
+    def fixed(self) -> Bool[Array, " variables"]:
+        return self.low | self.high
+
+
+def active_at(form: StandardForm, point: Point) -> ActiveSet:
+    """The sides that a point and its multipliers say hold; rows with equal sides always do."""
+    rows, bounds = form.matrix @ point.x + point.y, point.x + point.w
+    return ActiveSet(
+        (rows < form.lower) & ~form.equalities,
+        (rows > form.upper) | form.equalities,
+        (bounds < form.low) & ~form.fixed,
+        (bounds > form.high) | form.fixed,
+    )
+
+
+class Factor(eqx.Module):
+    r"""A factor of the optimality conditions $P x + C_a^\top y + w = r, \; C_a x = s, \; x_f = t$ on an active set.
+
+    Eliminates the fixed variables, then the free ones with $H = P + C_a^\top C_a$, then the rows that hold. Where the
+    system is singular its solution is that of least norm to the square root of the precision: $H$ and the Schur
+    complement are regularised, and what the regularisation alone would answer is taken out.
+    """
+
+    hessian: Float[Array, "variables variables"]
+    matrix: Float[Array, "rows variables"]
+    rows: Bool[Array, " rows"]
+    fixed: Bool[Array, " variables"]
+    variables_root: Float[Array, "variables variables"]
+    rows_root: Float[Array, "rows rows"]
+
+    def __init__(self, hessian: Array, matrix: Array, rows: Array, fixed: Array):
+        self.hessian, self.rows, self.fixed = hessian, rows, fixed
+        self.matrix = C = jnp.where(rows[:, None], matrix, 0.0)
+        free = jnp.where(fixed[:, None], 0.0, jnp.where(fixed, 0.0, 1.0))
+        H = free * (hessian + C.T @ C) + jnp.diag(jnp.where(fixed, 1.0, _small(hessian)))
+        self.variables_root = inverse_root(H)
+        reduced = jnp.where(fixed, 0.0, C) @ self.variables_root.T
+        self.rows_root = inverse_root(reduced @ reduced.T + jnp.diag(jnp.where(rows, _small(hessian), 1.0)))
+
+    def apply(self, point: Point) -> Point:
+        """The left side of the conditions; $y$ and $w$ where nothing holds."""
+        y, w = jnp.where(self.rows, point.y, 0.0), jnp.where(self.fixed, point.w, 0.0)
+        return Point(
+            self.hessian @ point.x + self.matrix.T @ y + w,
+            jnp.where(self.rows, self.matrix @ point.x, point.y),
+            jnp.where(self.fixed, point.x, point.w),
+        )
+
+    def solve(self, right: Point, *, refinements: int = 1) -> Point:
+        """The point with which the left side is `right`."""
+        solution = self._solve(right)
+        for _ in range(refinements):
+            error = jax.tree.map(jnp.subtract, right, self.apply(solution))
+            solution = jax.tree.map(jnp.add, solution, self._solve(error))
+        return solution
+
+    def _solve(self, right: Point) -> Point:
+        x = jnp.where(self.fixed, right.w, 0.0)
+        r = jnp.where(self.fixed, 0.0, right.x - self.hessian @ x)
+        s = jnp.where(self.rows, right.y - self.matrix @ x, 0.0)
+        small, C = _small(self.hessian), jnp.where(self.fixed, 0.0, self.matrix)
+        moved = _regularised(self.variables_root, r + C.T @ s, small)
+        y = _regularised(self.rows_root, jnp.where(self.rows, C @ moved - s, 0.0), small)
+        x = x + moved - _regularised(self.variables_root, C.T @ y, small)
+        w = right.x - self.hessian @ x - self.matrix.T @ y
+        return Point(x, jnp.where(self.rows, y, right.y), jnp.where(self.fixed, w, right.w))
+
+    @property
+    def singular(self) -> Bool[Array, ""]:
+        """Whether the solution is not unique: the rows that hold are dependent, or the minimiser on them is not."""
+        small = _small(self.hessian)
+        variables = jnp.sum(jnp.where(self.fixed, 0.0, self.variables_root) ** 2)
+        rows = jnp.sum(jnp.where(self.rows, self.rows_root, 0.0) ** 2)
+        return small * jnp.maximum(variables, rows) > 0.5
+
+
+def _small(array: Array) -> float:
+    return float(jnp.finfo(array.dtype).eps) ** 0.5
+
+
+def inverse_root(matrix: Array) -> Array:
+    r"""$L^{-1}$ of $M = L L^\top$."""
+    if not matrix.shape[0]:
+        return matrix
+    identity = jnp.eye(matrix.shape[0], dtype=matrix.dtype)
+    return solve_triangular(jnp.linalg.cholesky(matrix), identity, lower=True)
+
+
+def _regularised(root: Array, right: Array, small: float) -> Array:
+    r"""$M^{-1} (I - \epsilon M^{-1}) r$ for $M = M_0 + \epsilon I$: nothing along the null space of $M_0$."""
+    right = right - small * (root.T @ (root @ right))
+    return root.T @ (root @ right)
+
+
+def solution_on(form: StandardForm, active: ActiveSet, point: Point) -> Point:
+    """The solution of the optimality conditions on an active set, the nearest one to a point where there are many."""
+    factor = Factor(form.hessian, form.matrix, active.rows, active.fixed)
+    point = Point(
+        jnp.where(active.fixed, jnp.where(active.low, form.low, form.high), point.x),
+        jnp.where(active.rows, point.y, 0.0),
+        jnp.where(active.fixed, point.w, 0.0),
+    )
+    sides = jnp.where(active.lower, form.lower, form.upper)
+    for _ in range(2):
+        left = factor.apply(point)
+        error = Point(-form.linear - left.x, jnp.where(active.rows, sides - left.y, 0.0), jnp.zeros_like(point.w))
+        point = jax.tree.map(jnp.add, point, factor.solve(error, refinements=0))
+    return point
+
+
+def is_degenerate(form: StandardForm, active: ActiveSet, point: Point) -> Bool[Array, ""]:
+    """Whether the derivative at a solution is one of several: a side holds to rounding with a multiplier of zero, the
+    sides that hold are dependent, or the solution is not unique."""
+    rounding = 1e3 * float(jnp.finfo(point.x.dtype).eps)
+    values = form.matrix @ point.x
+    length = rounding * jnp.maximum(largest(point.x, values), rounding)
+    slope = rounding * largest(form.hessian @ point.x, form.linear, point.y, point.w)
+
+    def weak(value: Array, multiplier: Array, lower: Array, upper: Array) -> Array:
+        holds = (value - lower <= length) | (upper - value <= length)
+        return jnp.any(holds & (jnp.abs(multiplier) <= slope) & (lower < upper))
+
+    factor = Factor(form.hessian, form.matrix, active.rows, active.fixed)
+    either = weak(values, point.y, form.lower, form.upper) | weak(point.x, point.w, form.low, form.high)
+    return either | factor.singular

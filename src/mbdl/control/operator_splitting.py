@@ -1,0 +1,134 @@
+"""Operator splitting for quadratic programs: over-relaxed ADMM with a factor that serves every penalty."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.scipy.linalg import solve_triangular
+from jaxtyping import Array, Bool, Float
+
+from mbdl.core import IterativeSolver, as_leaf
+from mbdl.core.checks import concrete, positive
+
+from .quadratic_program import QuadraticProgram
+from .splitting import Split, first_split, proximal, split_step, weights
+from .standard_form import Point, StandardForm, residual, standard_form
+
+
+class SplittingState(eqx.Module):
+    """The iterate, and a basis and eigenvalues with which the linear system is diagonal for every penalty."""
+
+    split: Split
+    basis: Float[Array, "variables variables"]
+    eigenvalues: Float[Array, " variables"]
+
+
+class OperatorSplitting(IterativeSolver):
+    r"""Over-relaxed ADMM for a `QuadraticProgram` with the rows $l \le C x \le u$, bounds among them:
+    $$(P + \sigma I + C^\top R C)\, \tilde x_{k+1} = \sigma x_k - q + C^\top (R z_k - y_k), \quad
+    z_{k+1} = \Pi_{[l, u]}(v), \quad y_{k+1} = R (v - z_{k+1}),$$
+    $$v = \alpha C \tilde x_{k+1} + (1 - \alpha) z_k + R^{-1} y_k, \quad
+    x_{k+1} = \alpha \tilde x_{k+1} + (1 - \alpha) x_k.$$
+
+    $R$ is the penalty, a thousand times larger on rows with equal sides and zero on those without any. The generalised
+    eigenvectors of the two parts of the matrix are found once, so that a penalty for each layer costs nothing more.
+    The decision is the copy of $x$ that lies within the bounds. Best on programs that are scaled well.
+
+    Args:
+        penalty: $\rho > 0$, in units of the hessian.
+        relaxation: $\alpha$, between 0 and 2.
+        iterations: the depth of `solver(program)`.
+
+    Raises:
+        ValueError: for a penalty that is not positive, or a relaxation that is not between 0 and 2.
+
+    Differentiable in: everything through a fixed depth; through `solve` in the program alone.
+
+    Source: B. Stellato, G. Banjac, P. Goulart, A. Bemporad and S. Boyd, "OSQP: an operator splitting solver for
+    quadratic programs", Math. Prog. Comp. 12, 2020; the factor for every penalty is ours.
+
+    >>> import jax.numpy as jnp
+    >>> from mbdl import control
+    >>> program = control.QuadraticProgram(jnp.eye(2), jnp.array([-1.0, 2.0]), bounds=(0.0, 0.5))
+    >>> control.OperatorSplitting(penalty=1.0)(program).tolist()
+    [0.5, 0.0]
+    """
+
+    penalty: Float[Array, ""]
+    relaxation: Float[Array, ""]
+
+    def __init__(self, *, penalty: Any = 1.0, relaxation: Any = 1.6, iterations: int = 50):
+        self.penalty = positive(as_leaf(penalty), "OperatorSplitting: the penalty")
+        self.relaxation = as_leaf(relaxation)
+        known = concrete(self.relaxation)
+        if known is not None and not 0 < known < 2:
+            raise ValueError(f"OperatorSplitting: expected a relaxation between 0 and 2, got {known:g}")
+        self.iterations = iterations
+
+    def valid(self, x: QuadraticProgram) -> Bool[Array, ""]:
+        return x.valid()
+
+    def init(self, x: QuadraticProgram) -> SplittingState:
+        form = standard_form(x)
+        split = first_split(form, Point(*(jnp.zeros_like(a) for a in (form.linear, form.lower, form.linear))))
+        return SplittingState(split, *_diagonalised(form))
+
+    def step(self, state: SplittingState, x: QuadraticProgram) -> SplittingState:
+        form = standard_form(x)
+
+        def solve(right: Array) -> Array:
+            return _solve(form.hessian, form.matrix, self.penalty, right, (state.basis, state.eigenvalues, form))
+
+        split = split_step(form, solve, weights(form).times(self.penalty), self.relaxation, state.split)
+        return SplittingState(split, state.basis, state.eigenvalues)
+
+    def decision(self, state: SplittingState) -> Float[Array, " variables"]:
+        return state.split.bounds
+
+    def shift(self, state: SplittingState, delta: Array) -> SplittingState:
+        return eqx.tree_at(lambda s: (s.split.point.x, s.split.bounds), state, replace_fn=lambda a: a + delta)
+
+    def hyperparameters(self) -> tuple[Any, ...]:
+        return (self.penalty, self.relaxation)
+
+    def fixed_point(self, state: SplittingState, x: QuadraticProgram) -> SplittingState:
+        """The step, with the factor as it is."""
+        moved = self.step(state, x)
+        return SplittingState(moved.split, *map(jax.lax.stop_gradient, (state.basis, state.eigenvalues)))
+
+    def residual(self, previous: SplittingState, current: SplittingState, x: QuadraticProgram) -> Float[Array, ""]:
+        """The largest relative residual of the optimality conditions."""
+        point = current.split.point
+        return residual(standard_form(x), point, jnp.asarray(1e-6, point.x.dtype))
+
+
+def _diagonalised(form: StandardForm) -> tuple[Array, Array]:
+    r"""$U$ and $\lambda$ with $U^\top (P + \sigma I) U = I$ and $U^\top C^\top E C U = \Lambda$."""
+    form = jax.lax.stop_gradient(form)
+    weight = weights(form)
+    identity = jnp.eye(form.linear.shape[0], dtype=form.linear.dtype)
+    root = solve_triangular(jnp.linalg.cholesky(form.hessian + proximal(form) * identity), identity, lower=True)
+    weighted = form.matrix.T @ (weight.rows[:, None] * form.matrix) + jnp.diag(weight.bounds)
+    eigenvalues, vectors = jnp.linalg.eigh(root @ weighted @ root.T)
+    return root.T @ vectors, jnp.maximum(eigenvalues, 0.0)
+
+
+@jax.custom_jvp
+def _solve(hessian: Array, matrix: Array, penalty: Array, right: Array, factor: Any) -> Array:
+    r"""$(P + \sigma I + \rho C^\top E C)^{-1} r$."""
+    basis, eigenvalues, _ = factor
+    return basis @ ((basis.T @ right) / (1 + penalty * eigenvalues))
+
+
+@_solve.defjvp
+def _(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    # Of the system that is solved, not of its factor: eigenvectors have no derivative where eigenvalues are equal.
+    hessian, matrix, penalty, _, factor = primals
+    moved_hessian, moved_matrix, moved_penalty, moved_right, _ = tangents
+    x = _solve(*primals)
+    weight = weights(factor[2])
+    weighted = weight.rows * (matrix @ x)
+    change = moved_hessian @ x + moved_penalty * (matrix.T @ weighted + weight.bounds * x)
+    change += penalty * (moved_matrix.T @ weighted + matrix.T @ (weight.rows * (moved_matrix @ x)))
+    return x, _solve(hessian, matrix, penalty, moved_right - change, factor)

@@ -1,0 +1,155 @@
+"""The search for a quadratic program's solution: splitting, active sets, and an interior-point method for the rest."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from .active_set import active_at, solution_on
+from .certificates import certifies_infeasible, certifies_unbounded, crossed
+from .interior_point import InteriorState, first_interior, interior_point, interior_step
+from .prepared import inverse
+from .splitting import Penalties, Split, first_split, split_step
+from .standard_form import Point, StandardForm, largest, positive, residual
+
+BLOCK = 50
+"""Steps of the splitting between two looks at what it reached."""
+
+ROUNDS = 3
+"""Blocks of the splitting before the interior-point method."""
+
+ACTIVE_SETS = 4
+"""Active sets that are tried in a row, each from the solution on the one before."""
+
+INTERIOR_STEPS = 40
+RELAXATION = 1.6
+INTERIOR_FRACTION = 0.99
+
+SEARCHING, SOLVED, INFEASIBLE, UNBOUNDED, STOPPED = range(5)
+
+
+class Found(eqx.Module):
+    """The best point so far, its residual, how the search stands, and how many steps it took."""
+
+    point: Point
+    error: Float[Array, ""]
+    code: Int[Array, ""]
+    steps: Int[Array, ""]
+
+    def better(self, point: Point, error: Array, tolerance: Array) -> "Found":
+        """With another point where that is better."""
+        take = error < self.error
+        best = jax.tree.map(lambda new, old: jnp.where(take, new, old), point, self.point)
+        error = jnp.where(take, error, self.error)
+        code = jnp.where((error <= tolerance) & (self.code == SEARCHING), SOLVED, self.code)
+        return Found(best, error, code, self.steps)
+
+    def judged(self, form: StandardForm, direction: Point) -> "Found":
+        """With a certificate, where the direction of divergence is one."""
+        code = jnp.where(certifies_infeasible(form, direction), INFEASIBLE, SEARCHING)
+        code = jnp.where((code == SEARCHING) & certifies_unbounded(form, direction.x), UNBOUNDED, code)
+        return Found(self.point, self.error, jnp.where(self.code == SEARCHING, code, self.code), self.steps)
+
+    def after(self, steps: int) -> "Found":
+        return Found(self.point, self.error, self.code, self.steps + steps)
+
+
+def search(
+    form: StandardForm, point: Point, warm: bool, penalties: Penalties, first_inverse: Array | None, tolerance: Array
+) -> Found:
+    """The solution of a scaled program, from a point; in a batch each phase runs while an instance needs it.
+
+    Args:
+        form: the program.
+        point: where to begin.
+        warm: whether that is near a solution, so that its active set is tried first.
+        penalties: of the first block of the splitting.
+        first_inverse: the inverse of its linear system, where that is known.
+        tolerance: the residual at which a point is the solution.
+    """
+    valid = jnp.all(jnp.stack([jnp.all(~jnp.isnan(leaf)) for leaf in jax.tree.leaves(form)]))
+    code = jnp.where(valid, jnp.where(crossed(form), INFEASIBLE, SEARCHING), STOPPED)
+    found = Found(point, jnp.full((), jnp.inf, point.x.dtype), code, jnp.zeros((), jnp.int32))
+    if warm:
+        found = _active_sets(form, point, found, tolerance)
+
+    def block(carry: tuple[Split, Penalties, Found]) -> Any:
+        split, penalties, found = carry
+        return _round(form, inverse(form, penalties), split, penalties, found, tolerance)
+
+    def first_block(carry: tuple[Split, Penalties, Found]) -> Any:
+        assert first_inverse is not None
+        split, penalties, found = carry
+        return _round(form, first_inverse, split, penalties, found, tolerance)
+
+    carry, rounds = (first_split(form, point), penalties, found), ROUNDS
+    if first_inverse is not None:
+        carry, rounds = _while_searching(first_block, carry, 1), ROUNDS - 1
+    carry = _while_searching(block, carry, rounds)
+    return _interior(form, carry[-1], tolerance)
+
+
+def _while_searching(body: Callable[[Any], Any], carry: Any, most: int) -> Any:
+    """Repeat while what was found, the last part of the carry, says that the search goes on."""
+
+    def going(counted: Any) -> Array:
+        carry, count = counted
+        return (carry[-1].code == SEARCHING) & (count < most)
+
+    return jax.lax.while_loop(going, lambda c: (body(c[0]), c[1] + 1), (carry, jnp.zeros((), jnp.int32)))[0]
+
+
+def _round(
+    form: StandardForm, inverse: Array, split: Split, penalties: Penalties, found: Found, tolerance: Array
+) -> tuple[Split, Penalties, Found]:
+    """A block of the splitting, the active sets from where it ends, and penalties for the next one."""
+    relaxation = jnp.asarray(RELAXATION, inverse.dtype)
+
+    def step(split, _):
+        return split_step(form, lambda right: inverse @ right, penalties, relaxation, split), None
+
+    before, _ = jax.lax.scan(step, split, None, length=BLOCK - 1)
+    split, _ = step(before, None)
+    direction = jax.tree.map(jnp.subtract, split.point, before.point)
+    found = found.judged(form, direction).after(BLOCK)
+    return split, penalties.times(_change(form, split)), _active_sets(form, split.point, found, tolerance)
+
+
+def _change(form: StandardForm, split: Split) -> Float[Array, ""]:
+    """The factor of the penalties that balances the primal and the dual residual, each relative to its terms."""
+    point = split.point
+    values = form.matrix @ point.x
+    primal = largest(values - split.rows, point.x - split.bounds) / positive(largest(values, point.x))
+    curvature, pull = form.hessian @ point.x, form.matrix.T @ point.y + point.w
+    dual = largest(curvature + form.linear + pull) / positive(largest(curvature, form.linear, pull))
+    return jnp.clip(jnp.sqrt(primal / positive(dual)), 0.1, 10.0)
+
+
+def _active_sets(form: StandardForm, point: Point, found: Found, tolerance: Array) -> Found:
+    """Solutions on active sets, each told by the one before; the first by a point."""
+
+    def body(carry: tuple[Point, Found]) -> tuple[Point, Found]:
+        point, found = carry
+        point = solution_on(form, active_at(form, point), point)
+        return point, found.better(point, residual(form, point, tolerance), tolerance).after(1)
+
+    return _while_searching(body, (point, found), ACTIVE_SETS)[-1]
+
+
+def _interior(form: StandardForm, found: Found, tolerance: Array) -> Found:
+    """The interior-point method, with the solution on the active set that each step tells."""
+    fraction = jnp.asarray(INTERIOR_FRACTION, tolerance.dtype)
+
+    def body(carry: tuple[InteriorState, Found]) -> tuple[InteriorState, Found]:
+        state, found = carry
+        state = interior_step(form, fraction, state)
+        inner = interior_point(form, state)
+        outer = solution_on(form, active_at(form, inner), inner)
+        found = found.better(inner, residual(form, inner, tolerance), tolerance)
+        found = found.better(outer, residual(form, outer, tolerance), tolerance)
+        return state, found.judged(form, inner).after(1)
+
+    return _while_searching(body, (first_interior(form), found), INTERIOR_STEPS)[-1]

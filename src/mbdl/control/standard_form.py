@@ -1,0 +1,81 @@
+"""The one form of a quadratic program that its solvers see: rows with two sides, and bounds."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from .quadratic_program import QuadraticProgram
+
+
+class StandardForm(eqx.Module):
+    r"""$\min_x \tfrac12 x^\top P x + q^\top x$ subject to $l \le C x \le u$ and $\underline x \le x \le \bar x$.
+
+    The rows are the equalities, with equal sides, and the inequalities; sides without a bound are infinite.
+    """
+
+    hessian: Float[Array, "variables variables"]
+    linear: Float[Array, " variables"]
+    matrix: Float[Array, "rows variables"]
+    lower: Float[Array, " rows"]
+    upper: Float[Array, " rows"]
+    low: Float[Array, " variables"]
+    high: Float[Array, " variables"]
+
+    @property
+    def equalities(self) -> Bool[Array, " rows"]:
+        """The rows whose sides are equal."""
+        return self.lower == self.upper
+
+    @property
+    def fixed(self) -> Bool[Array, " variables"]:
+        """The variables whose bounds are equal."""
+        return self.low == self.high
+
+
+class Point(eqx.Module):
+    r"""A primal and dual point: $P x + q + C^\top y + w = 0$ at a solution.
+
+    Multipliers are positive at an upper side and negative at a lower one.
+    """
+
+    x: Float[Array, " variables"]
+    y: Float[Array, " rows"]
+    w: Float[Array, " variables"]
+
+
+def standard_form(program: QuadraticProgram) -> StandardForm:
+    """The standard form of a program."""
+    size, dtype = program.variables, program.linear.dtype
+    blocks = [] if program.equality is None else [(program.equality[0], program.equality[1], program.equality[1])]
+    blocks += [] if program.inequality is None else [program.inequality]
+    infinite = jnp.full(size, jnp.inf, dtype)
+    low, high = (-infinite, infinite) if program.bounds is None else program.bounds
+    empty = (jnp.zeros((0, size), dtype), jnp.zeros(0, dtype), jnp.zeros(0, dtype))
+    matrix, lower, upper = (jnp.concatenate(parts) for parts in zip(*blocks, strict=True)) if blocks else empty
+    hessian = 0.5 * (program.hessian + program.hessian.T)
+    return StandardForm(hessian, program.linear, matrix, lower, upper, low, high)
+
+
+def residual(form: StandardForm, point: Point, tolerance: Float[Array, ""]) -> Float[Array, ""]:
+    r"""How far a point is from the optimality conditions: the larger of the dual residual, relative to the largest of
+    its terms, and the natural residuals $C x - \Pi_{[l, u]}(C x + y)$ and $x - \Pi_{[\underline x, \bar x]}(x + w)$,
+    relative to the largest of $C x$ and $x$ (not below what rounding of the gradient makes of zero)."""
+    curvature, pull = form.hessian @ point.x, form.matrix.T @ point.y
+    values = form.matrix @ point.x
+    slope = largest(curvature, form.linear, pull, point.w)
+    rounding = 100 * jnp.finfo(slope.dtype).eps / tolerance
+    size = jnp.maximum(largest(point.x, values), rounding * slope)
+    rows = values - jnp.clip(values + point.y, form.lower, form.upper)
+    bounds = point.x - jnp.clip(point.x + point.w, form.low, form.high)
+    dual = largest(curvature + form.linear + pull + point.w)
+    return jnp.maximum(dual / positive(slope), largest(rows, bounds) / positive(size))
+
+
+def largest(*vectors: Array) -> Array:
+    """The largest absolute entry of some vectors."""
+    return jnp.max(jnp.abs(jnp.concatenate(vectors)), initial=0.0)
+
+
+def positive(size: Array) -> Array:
+    """A size to divide by: itself, or one where it is zero."""
+    return jnp.where(size > 0, size, 1.0)
