@@ -136,21 +136,19 @@ def nonlinear():
 
 
 def iterative_lqr(**changes):
-    how = {"horizon": 3, "iterations": 2, "regularisation": 1e-3, "step_sizes": jnp.asarray([1.0, 0.4], _dtype())}
-    price = control.QuadraticCost(_spread(6, 2), _spread(7, 1), terminal=_spread(11, 2))
-    return control.IterativeLQR(nonlinear(), price, **{**how, **changes}), _normal(9, 2)
-
-
-def iterative_lqr_bounded():
-    return iterative_lqr(constraints=control.Constraints(control=(-0.3, 0.5)), initial=0.1 * _normal(23, 3, 1))
+    """Of three controls a bound clamps one."""
+    how = {
+        "constraints": control.Constraints(control=(-0.3, 0.5)),
+        "initial": 0.1 * _normal(23, 3, 1),
+        "regularisation": 1e-3,
+        "step_sizes": jnp.asarray([1.0, 0.4], _dtype()),
+    }
+    price = control.QuadraticCost(_spread(6, 2), _spread(7, 1))
+    return control.IterativeLQR(nonlinear(), price, **{"horizon": 3, "iterations": 2, **how, **changes}), _normal(9, 2)
 
 
 def predictive():
-    return control.PredictiveControl(iterative_lqr(iterations=1)[0]), states(3)
-
-
-def predictive_aided():
-    """A learned residual of the model and a learned terminal value."""
+    """With a learned residual of the model and a learned terminal value."""
     mlp = networks.MLP(3, 2, width=2, depth=1, activation=jnp.tanh, dtype=_dtype(), key=jax.random.key(24))
     aided = control.ResidualSystem(nonlinear(), mbdl.core.Learned(mlp))
     value = networks.InputConvex(2, width=2, depth=1, dtype=_dtype(), key=jax.random.key(25))
@@ -161,25 +159,30 @@ def predictive_aided():
     return control.PredictiveControl(planner), states(3)
 
 
+def linear_predictive():
+    limits = control.Constraints(control=(-0.2, 9.0))
+    price = control.QuadraticCost(_spread(6, 2), _spread(7, 1))
+    return control.LinearPredictiveControl(system(), price, limits, horizon=2), states(3)
+
+
 def prediction():
     return control.Prediction(nonlinear()), (_normal(9, 2), _normal(26, 1), jnp.asarray(3))
 
 
 RULES = {
-    "IterativeLQR": iterative_lqr,
-    "IterativeLQR, bounds": iterative_lqr_bounded,
-    "PredictiveControl": predictive,
-    "PredictiveControl, aided": predictive_aided,
-    "Prediction": prediction,
-    "InteriorPoint": interior_point,
-    "OperatorSplitting": operator_splitting,
     "Clipped": clipped,
+    "InteriorPoint": interior_point,
+    "IterativeLQR": iterative_lqr,
     "LQR": lqr,
     "LQR, horizon": lqr_finite,
     "LQR, time-varying": lqr_time_varying,
     "LQG": lqg,
     "LQG, KalmanNet": lqg_kalmannet,
     "LinearFeedback": linear_feedback,
+    "LinearPredictiveControl": linear_predictive,
+    "OperatorSplitting": operator_splitting,
+    "Prediction": prediction,
+    "PredictiveControl": predictive,
     "RecurrentPolicy": recurrent_policy,
     "StateFeedback": state_feedback,
 }
