@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from mbdl import networks
 from mbdl.core import DecisionRule, Learned, unconstrained
 
+from .expansion import nominal_move
 from .simulate import Trajectories
 from .system import AbstractSystem, as_system
 
@@ -118,7 +119,7 @@ class Prediction(DecisionRule):
 
     def decide(self, x: tuple[Array, Array, Array]) -> Float[Array, " state"]:
         state, control, time = x
-        return self.system.move(state, control, self.system.nominal_noise(time + 1), time + 1)
+        return nominal_move(self.system, state, control, time)
 
 
 def transitions(runs: Trajectories) -> tuple[tuple[Array, Array, Array], Array]:
