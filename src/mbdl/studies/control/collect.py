@@ -64,7 +64,7 @@ def difference(problem: Problem, costs: np.ndarray, reference: np.ndarray) -> di
         return mean_of(costs - reference)
     means = np.mean(costs), np.mean(reference)
     relative = costs / means[0] - reference / means[1]
-    return _in_decibels(means[0] / means[1], mean_of(relative)["error"])
+    return _in_decibels(float(means[0] / means[1]), mean_of(relative)["error"])
 
 
 def _in_decibels(value: float, relative: float) -> dict[str, float]:
@@ -82,7 +82,7 @@ def _table(run: Run, problem: Problem, scored: dict[str, Any]) -> dict[str, Any]
     digits = 2 if problem.unit == "dB" else 4
     columns = []
     for evaluation in problem.evaluations:
-        columns.append(form.column(evaluation.name, evaluation.title, unit=problem.unit, digits=digits, best="min"))
+        columns.append(form.column(evaluation.name, evaluation.title, unit=problem.unit, digits=digits))
         versus = f"less {problem.entry(problem.reference).title}, same noise"
         columns.append(form.column(f"{evaluation.name}-less", versus, unit=problem.unit, digits=digits, signed=True))
     columns.append(form.column("diverged", "runs that diverged", digits=0))
@@ -193,13 +193,14 @@ def _training_curve(run: Run, problem: Problem) -> list[dict[str, Any]]:
         )
     if not lines:
         return []
+    smallest = min(min(line["y"]) for line in lines)
     return [
         form.curve(
             f"training-{problem.name}",
             "Training",
             f"Cost of validation runs during training ({problem.title})",
             {"title": "training step", "unit": "", "scale": "linear"},
-            {"title": "cost", "unit": "", "scale": "log" if problem.unit == "dB" else "linear"},
+            {"title": "cost", "unit": "", "scale": "log" if smallest > 0 else "linear"},
             lines,
             caption="The same noise at every step of training and for every policy; it is not that of the tests.",
         )
@@ -236,9 +237,9 @@ def _trajectory(run: Run, problem: Problem) -> dict[str, Any]:
         f"run-{problem.name}",
         f"A test run: {problem.title}",
         found["file"],
-        problem.drawn[1],
+        problem.drawn.components,
         lines,
-        caption="The first run of the test under each policy, on the same noise.",
+        caption="The first run of the test, on the same noise.",
     )
 
 

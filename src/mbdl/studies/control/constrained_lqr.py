@@ -9,7 +9,7 @@ import scipy.linalg
 from mbdl import control
 from mbdl.studies.control.collect import collect
 from mbdl.studies.control.policies import network, published_system, regulator
-from mbdl.studies.control.problem import Entry, Evaluation, Problem, Training, adam, stochastic_gradient
+from mbdl.studies.control.problem import Drawn, Entry, Evaluation, Problem, Training, adam, stochastic_gradient
 from mbdl.studies.control.settings import QUICK, ControlSettings
 from mbdl.studies.control.stages import problems_of, stages
 from mbdl.studies.settings import setting
@@ -40,7 +40,7 @@ def problems(settings: ConstrainedLQRSettings) -> tuple[Problem, ...]:
     limits = control.Constraints(control=(-LIMIT, LIMIT))
     unbounded = np.asarray(control.LQR(system, cost).value().matrix)
     bound = control.quadratic_lower_bound(system, cost, limits)
-    root, bound_root = (np.real(scipy.linalg.sqrtm(np.asarray(P))) for P in (unbounded, bound.matrix))
+    root, bound_root = (np.real(scipy.linalg.sqrtm(np.asarray(P))) for P in (unbounded, bound.value.matrix))
     many = Training(adam(settings.network_rate, settings.network_steps), settings.network_steps, 32)
     zero = np.zeros(8)
     return (
@@ -107,7 +107,7 @@ def problems(settings: ConstrainedLQRSettings) -> tuple[Problem, ...]:
             ),
             bounds={
                 "long": {
-                    "lower bound": float(bound.cost),
+                    "lower bound": bound.bound,
                     "LQR without bounds": float(np.trace(unbounded @ noise)),
                 }
             },
@@ -115,9 +115,10 @@ def problems(settings: ConstrainedLQRSettings) -> tuple[Problem, ...]:
                 "cost": {"first": 16.940, "bound": 12.975, "sgd": 13.014},
                 "long": {"lower bound": 10.7947, "LQR without bounds": 6.0375},
             },
-            drawn=(
+            drawn=Drawn(
                 lambda runs: np.concatenate([runs.states[0, 1:, :2], runs.controls[0]], axis=1),
                 ("state 1", "state 2", "control 1", "control 2"),
+                ("clipped", "predictive", "adam", "network"),
             ),
         ),
     )

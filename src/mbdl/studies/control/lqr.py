@@ -10,7 +10,7 @@ import mbdl
 from mbdl import control
 from mbdl.studies.control.collect import collect
 from mbdl.studies.control.policies import network, published_system, regulator
-from mbdl.studies.control.problem import Entry, Evaluation, Problem, Training, adam, stochastic_gradient
+from mbdl.studies.control.problem import Drawn, Entry, Evaluation, Problem, Training, adam, stochastic_gradient
 from mbdl.studies.control.settings import QUICK, ControlSettings
 from mbdl.studies.control.stages import problems_of, stages
 from mbdl.studies.settings import setting
@@ -83,9 +83,10 @@ def problems(settings: LQRSettings) -> tuple[Problem, ...]:
             ),
             bounds={"long": {"optimum, tr(PW)": optimum}},
             published={"long": {"optimum, tr(PW)": 1.80312}},
-            drawn=(
-                lambda runs: np.concatenate([runs.states[0, 1:], runs.controls[0]], axis=1),
-                ("state 1", "state 2", "state 3", "state 4", "control 1", "control 2"),
+            drawn=Drawn(
+                lambda runs: np.concatenate([runs.states[0, 1:, :2], runs.controls[0]], axis=1),
+                ("state 1", "state 2", "control 1", "control 2"),
+                ("lqr", "convex-first", "convex", "network"),
             ),
         ),
     )

@@ -3,6 +3,7 @@
 from typing import Any
 
 import cvxpy
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
@@ -39,7 +40,12 @@ def regulator(
 def network(
     inputs: int, controls: int, width: int, constraints: control.Constraints | None = None, *, key: PRNGKeyArray
 ) -> control.StateFeedback | control.Clipped:
-    """Two hidden layers from what is seen to controls, clipped at their bounds where there are any."""
+    """Two hidden layers from what is seen to controls, clipped at their bounds where there are any.
+
+    The last layer begins at a hundredth of its usual size, so that the first policy does little: a closed loop under
+    random feedback may diverge, and has no gradient then.
+    """
     layers = networks.MLP(inputs, controls, width=width, depth=2, dtype=jnp.result_type(float), key=key)
+    layers = eqx.tree_at(lambda net: net.layers[-1].weight, layers, replace_fn=lambda weight: 0.01 * weight)
     policy = control.StateFeedback(layers)
     return policy if constraints is None else control.Clipped(policy, constraints)

@@ -14,7 +14,7 @@ import scipy.linalg
 from mbdl import control
 from mbdl.studies.control import market
 from mbdl.studies.control.collect import collect
-from mbdl.studies.control.problem import Entry, Evaluation, Problem, Training
+from mbdl.studies.control.problem import Drawn, Entry, Evaluation, Problem, Training
 from mbdl.studies.control.settings import QUICK, ControlSettings
 from mbdl.studies.control.stages import problems_of, stages
 from mbdl.studies.search import log_search
@@ -148,7 +148,11 @@ def problems(settings: PortfolioSettings) -> tuple[Problem, ...]:
                 ),
             ),
             evaluations=(Evaluation("cost", "cost (utility, sign turned)", settings.months, settings.test_runs),),
-            drawn=(lambda runs: np.cumprod(runs.states[0, 1:, -1:], axis=0), ("value of the portfolio, of its first",)),
+            drawn=Drawn(
+                lambda runs: np.cumprod(runs.states[0, 1:, -1:], axis=0),
+                ("value of the portfolio, of its first",),
+                ("first", "tuned", "sgd"),
+            ),
         ),
     )
 

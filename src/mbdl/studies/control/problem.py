@@ -62,6 +62,21 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """What is drawn of the first test run: the components, and under which policies.
+
+    Args:
+        values: of simulated runs, those of the first, `(trajectories) -> [time component]`.
+        components: their names, with units.
+        entries: the names of the policies.
+    """
+
+    values: Callable[[control.Trajectories], Any]
+    components: Sequence[str]
+    entries: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Problem:
     """A system, its cost, and the policies that are compared on it.
 
@@ -78,7 +93,7 @@ class Problem:
         bounds: lower bounds of the cost, by what they are; under the name of an evaluation, which they hold for.
         published: published costs by the name of an entry, of an evaluation; under its name.
         unit: of the cost.
-        drawn: what of a run is drawn, `(trajectories) -> [time component]` of its first run, and the components' names.
+        drawn: what of a run is drawn.
     """
 
     name: str
@@ -93,7 +108,7 @@ class Problem:
     bounds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     unit: str = ""
-    drawn: tuple[Callable[[control.Trajectories], Any], Sequence[str]] | None = None
+    drawn: "Drawn | None" = None
 
     def entry(self, name: str) -> Entry:
         """The entry of a name."""

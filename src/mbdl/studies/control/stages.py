@@ -143,12 +143,13 @@ def _score(problems: Problems, index: int, name: str, run: Run) -> dict[str, Any
 
 
 def _keep_run(problems: Problems, index: int, run: Run) -> dict[str, Any]:
-    """The first run of the first evaluation under every policy, of what is drawn."""
+    """The first run of the first evaluation, of what is drawn."""
     problem = _problems(run, problems)[index]
     assert problem.drawn is not None
     arrays = {}
-    for entry in problem.entries:
-        runs = simulated(run, problem, run.load_rule(rule_name(problem, entry)), problem.evaluations[0])
+    for name in problem.drawn.entries:
+        policy = run.load_rule(rule_name(problem, problem.entry(name)))
+        runs = simulated(run, problem, policy, problem.evaluations[0])
         if int(runs.diverged_at[0]) < 0:
-            arrays[entry.name] = np.asarray(problem.drawn[0](runs))
+            arrays[name] = np.asarray(problem.drawn.values(runs))
     return {"file": str(run.save_arrays(f"run-{problem.name}", **arrays)), "drawn": list(arrays)}

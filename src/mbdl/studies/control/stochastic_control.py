@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 import mbdl
 from mbdl import control, tracking
 from mbdl.studies.control.collect import collect
-from mbdl.studies.control.problem import Entry, Evaluation, Problem, Training, adam
+from mbdl.studies.control.problem import Drawn, Entry, Evaluation, Problem, Training, adam
 from mbdl.studies.control.settings import QUICK, ControlSettings
 from mbdl.studies.control.stages import problems_of, stages
 from mbdl.studies.settings import setting
@@ -44,7 +44,7 @@ class EstimationError(AbstractExampleRisk):
         return jax.vmap(lambda x, s: tracking.state_error(rule.filter(x), s))(inputs, states)
 
 
-def model(level: float, angle: float = 0.0) -> tracking.LinearGaussian:
+def model(level: float, angle: float = 0.0) -> tracking.AbstractModel:
     """The published system, its transition rotated by an angle."""
     r2 = 10 ** (level / 10)
     rotation = tracking.plane_rotation(2, angle)
@@ -67,7 +67,7 @@ PUBLISHED = {
 
 
 def runs_of_regulator(
-    truth: tracking.LinearGaussian, policy: control.LQG, cost: control.QuadraticCost, settings: Any, key: PRNGKeyArray
+    truth: tracking.AbstractModel, policy: control.LQG, cost: control.QuadraticCost, settings: Any, key: PRNGKeyArray
 ) -> control.Trajectories:
     """Runs of the true system under the regulator of the assumed one."""
     return control.simulate(
@@ -76,7 +76,7 @@ def runs_of_regulator(
 
 
 def estimation_risk(
-    truth: tracking.LinearGaussian, policy: control.LQG, cost: control.QuadraticCost, settings: Any, key: PRNGKeyArray
+    truth: tracking.AbstractModel, policy: control.LQG, cost: control.QuadraticCost, settings: Any, key: PRNGKeyArray
 ) -> EstimationError:
     """The error of estimates on runs of the regulator."""
     runs = runs_of_regulator(truth, policy, cost, settings, key)
@@ -90,7 +90,7 @@ def problem(settings: StochasticControlSettings, level: float, angle: float, who
     cost = control.QuadraticCost(jnp.eye(2), 0.1 * jnp.eye(1), terminal=jnp.eye(2))
     horizon = settings.steps
 
-    def regulator(plant: tracking.LinearGaussian, filter: Any = None) -> control.LQG:
+    def regulator(plant: tracking.AbstractModel, filter: Any = None) -> control.LQG:
         return control.LQG(
             tracking.KalmanFilter(plant) if filter is None else filter, control.LQR(plant, cost, horizon=horizon)
         )
@@ -158,9 +158,10 @@ def problem(settings: StochasticControlSettings, level: float, angle: float, who
         evaluations=(Evaluation("cost", "cost", settings.steps, settings.test_runs),),
         published={"cost": PUBLISHED.get(level, {}).get(kind, {})} if usual else {},
         unit="dB",
-        drawn=(
+        drawn=Drawn(
             lambda runs: np.concatenate([runs.states[0, 1:], runs.controls[0]], axis=1),
             ("position", "velocity", "control"),
+            ("true", "lqg", "kalmannet", "recurrent"),
         )
         if whole
         else None,

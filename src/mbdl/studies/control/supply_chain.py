@@ -13,7 +13,7 @@ import numpy as np
 from mbdl import control
 from mbdl.studies.control.collect import collect
 from mbdl.studies.control.policies import network
-from mbdl.studies.control.problem import Entry, Evaluation, Problem, Training, adam, stochastic_gradient
+from mbdl.studies.control.problem import Drawn, Entry, Evaluation, Problem, Training, adam, stochastic_gradient
 from mbdl.studies.control.settings import QUICK, ControlSettings
 from mbdl.studies.control.stages import problems_of, stages
 from mbdl.studies.settings import setting
@@ -124,9 +124,10 @@ def problems(settings: SupplyChainSettings) -> tuple[Problem, ...]:
         horizon=settings.steps,
         reference="first",
         evaluations=(Evaluation("cost", "cost", settings.steps, settings.test_runs),),
-        drawn=(
-            lambda runs: np.concatenate([runs.states[0, 1:, :4], runs.controls[0][:, [0, 1, 6, 7]]], axis=1),
-            (*(f"stock of node {i}" for i in range(1, 5)), "bought 1", "bought 2", "sold 3", "sold 4"),
+        drawn=Drawn(
+            lambda runs: np.concatenate([runs.states[0, 1:, :4], runs.controls[0][:, [0, 6]]], axis=1),
+            (*(f"stock of node {i}" for i in range(1, 5)), "bought, link 1", "sold, link 7"),
+            ("first", "sgd"),
         ),
     )
     convex = (

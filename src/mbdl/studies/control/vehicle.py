@@ -10,7 +10,7 @@ import numpy as np
 from mbdl import control
 from mbdl.studies.control.collect import collect
 from mbdl.studies.control.policies import network
-from mbdl.studies.control.problem import Entry, Evaluation, Problem, Training, adam, stochastic_gradient
+from mbdl.studies.control.problem import Drawn, Entry, Evaluation, Problem, Training, adam, stochastic_gradient
 from mbdl.studies.control.settings import QUICK, ControlSettings
 from mbdl.studies.control.stages import problems_of, stages
 from mbdl.studies.settings import setting
@@ -118,12 +118,13 @@ def problems(settings: VehicleSettings) -> tuple[Problem, ...]:
             ),
             evaluations=(Evaluation("cost", "cost", settings.steps, settings.test_runs),),
             published={"cost": {"first": 4.055, "sgd": 0.912}},
-            drawn=(
+            drawn=Drawn(
                 lambda runs: np.concatenate([runs.states[0, 1:, 1:6], runs.controls[0]], axis=1),
                 (
                     *("deviation, m", "heading error, rad", "speed, m/s", "desired speed, m/s", "curvature, 1/m"),
                     *("acceleration, m/s²", "steering z"),
                 ),
+                ("first", "sgd", "network"),
             ),
         ),
     )
