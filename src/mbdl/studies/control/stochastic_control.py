@@ -44,17 +44,20 @@ class EstimationError(AbstractExampleRisk):
         return jax.vmap(lambda x, s: tracking.state_error(rule.filter(x), s))(inputs, states)
 
 
-def model(level: float, angle: float = 0.0) -> tracking.AbstractModel:
+def model(level: float, angle: float = 0.0) -> tracking.LinearGaussian:
     """The published system, its transition rotated by an angle."""
     r2 = 10 ** (level / 10)
     rotation = tracking.plane_rotation(2, angle)
-    return control.LinearSystem(
-        rotation @ jnp.array([[1.0, 1.0], [0.0, 1.0]]),
-        jnp.array([[0.0], [1.0]]),
+    return tracking.LinearGaussian(
+        transition=rotation @ jnp.array([[1.0, 1.0], [0.0, 1.0]]),
+        observation=jnp.eye(2),
+        control=jnp.array([[0.0], [1.0]]),
         process_noise=r2 * jnp.eye(2),
         observation_noise=r2 * jnp.eye(2),
         initial_mean=jnp.array([10.0, 0.0]),
-    ).model
+        initial_covariance=jnp.zeros((2, 2)),
+        starts="at",
+    )
 
 
 PUBLISHED = {
@@ -67,7 +70,7 @@ PUBLISHED = {
 
 
 def runs_of_regulator(
-    truth: tracking.AbstractModel, policy: control.LQG, cost: control.QuadraticCost, settings: Any, key: PRNGKeyArray
+    truth: tracking.LinearGaussian, policy: control.LQG, cost: control.QuadraticCost, settings: Any, key: PRNGKeyArray
 ) -> control.Trajectories:
     """Runs of the true system under the regulator of the assumed one."""
     return control.simulate(
@@ -76,7 +79,7 @@ def runs_of_regulator(
 
 
 def estimation_risk(
-    truth: tracking.AbstractModel, policy: control.LQG, cost: control.QuadraticCost, settings: Any, key: PRNGKeyArray
+    truth: tracking.LinearGaussian, policy: control.LQG, cost: control.QuadraticCost, settings: Any, key: PRNGKeyArray
 ) -> EstimationError:
     """The error of estimates on runs of the regulator."""
     runs = runs_of_regulator(truth, policy, cost, settings, key)
@@ -90,7 +93,7 @@ def problem(settings: StochasticControlSettings, level: float, angle: float, who
     cost = control.QuadraticCost(jnp.eye(2), 0.1 * jnp.eye(1), terminal=jnp.eye(2))
     horizon = settings.steps
 
-    def regulator(plant: tracking.AbstractModel, filter: Any = None) -> control.LQG:
+    def regulator(plant: tracking.LinearGaussian, filter: Any = None) -> control.LQG:
         return control.LQG(
             tracking.KalmanFilter(plant) if filter is None else filter, control.LQR(plant, cost, horizon=horizon)
         )

@@ -1,0 +1,123 @@
+"""The studies of control in small: they run, and their tables say what was simulated; their problems are the stated."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from studies.tiny_control import TINY, assignments
+
+import mbdl
+from mbdl import control, report, studies
+from mbdl.studies.control import constrained_lqr, market, policies, portfolio, stochastic_control, supply_chain
+from mbdl.studies.control.collect import difference, mean_of, shown
+from mbdl.studies.control.stages import simulated
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_study_runs_and_its_table_is_what_was_simulated(name, tmp_path):
+    run = studies.prepare(studies.study(name), out=tmp_path / name, assignments=assignments(TINY[name]), seed=1)
+    results = studies.execute(run)
+    report.render(tmp_path / name)
+    with jax.enable_x64(True):
+        problem = run.memory["problems"][0]
+        table = results["tables"][0]
+        rows = {row["name"]: row for row in table["rows"]}
+        assert len(rows) >= len(problem.entries)
+        for entry in problem.entries:
+            assert "cost" in rows[f"{problem.name}-{entry.name}"]["cells"]
+        entry = problem.entries[-1]
+        policy = run.load_rule(f"{problem.name}-{entry.name}")
+        runs = simulated(run, problem, policy, problem.evaluations[0])
+        cell = rows[f"{problem.name}-{entry.name}"]["cells"]["cost"]
+        np.testing.assert_allclose(cell["value"], shown(problem, np.asarray(runs.run_costs))["value"], rtol=1e-4)
+        # A policy's numbers are where the study says that it stands.
+        for entry in problem.entries:
+            assert mbdl.spectrum(run.load_rule(f"{problem.name}-{entry.name}")).strategy == entry.strategy
+    assert (tmp_path / name / "report.html").exists()
+
+
+def test_costs_in_decibels_have_the_error_of_paired_runs():
+    class Decibels:
+        unit = "dB"
+
+    generator = np.random.default_rng(0)
+    common = generator.exponential(size=400)
+    a, b = 2 * common + 0.01 * generator.normal(size=400), common
+    found = difference(Decibels, a, b)  # pyright: ignore[reportArgumentType]
+    np.testing.assert_allclose(found["value"], 10 * np.log10(a.mean() / b.mean()), rtol=1e-4)
+    resampled = [10 * np.log10(a[i].mean() / b[i].mean()) for i in generator.integers(0, 400, (2000, 400))]
+    np.testing.assert_allclose(found["error"], np.std(resampled), rtol=0.1)
+    assert mean_of(np.array([1.0, np.nan, 3.0]))["value"] == 2.0
+
+
+def test_the_published_bound_problem(x64):
+    problem = constrained_lqr.problems(constrained_lqr.ConstrainedLQRSettings())[0]
+    np.testing.assert_allclose(problem.bounds["long"]["lower bound"], 10.69685, atol=2e-5)
+    np.testing.assert_allclose(problem.bounds["long"]["LQR without bounds"], 6.0375, atol=2e-4)
+
+
+def test_the_supply_chain_keeps_its_balance(x64):
+    inflow, outflow = supply_chain.flows()
+    assert inflow.sum() == 6
+    assert outflow.sum() == 6
+    plant, policy = supply_chain.system(), supply_chain.policy()
+    runs = control.simulate(
+        plant, policy, jax.random.key(0), steps=4, runs=20, cost=supply_chain.cost(False),
+        constraints=supply_chain.limits(),
+    )  # fmt: skip
+    stock = np.asarray(runs.states[..., :4])
+    bought, sold = np.asarray(runs.controls[..., :2]).sum(-1), np.asarray(runs.controls[..., 6:]).sum(-1)
+    np.testing.assert_allclose(np.diff(stock.sum(-1), axis=1), bought - sold, atol=1e-9)
+    assert float(runs.violations.max()) < 1e-9
+    # A stage pays the price that is seen, the published one the next.
+    paid = np.asarray(runs.costs) - np.asarray(0.05 * runs.controls[..., 2:6].sum(-1)) + 1.3 * sold
+    paid -= 0.01 * (stock[:, :-1] + stock[:, :-1] ** 2).sum(-1)
+    prices = np.asarray(runs.states[..., 4:6])
+    np.testing.assert_allclose(paid, (prices[:, :-1] * np.asarray(runs.controls[..., :2])).sum(-1), atol=1e-9)
+    stage = control.Stage(runs.states[0, 0], runs.controls[0, 0], runs.states[0, 1], jnp.asarray(0))
+    other = supply_chain.cost(True).stage(stage) - supply_chain.cost(False).stage(stage)
+    np.testing.assert_allclose(other, (prices[0, 1] - prices[0, 0]) @ np.asarray(runs.controls[0, 0, :2]), atol=1e-9)
+
+
+def test_the_market_is_what_it_says(x64):
+    mean, covariance = market.log_returns()
+    assert np.linalg.eigvalsh(covariance)[0] > 0
+    draws = np.exp(np.random.default_rng(0).multivariate_normal(mean, covariance, size=200_000))
+    expected, spread = market.returns()
+    np.testing.assert_allclose(draws.mean(0) - 1, expected, atol=4 * np.sqrt(np.diag(spread).max() / 200_000))
+    np.testing.assert_allclose(np.cov(draws.T), spread, atol=5e-5)
+    weights = portfolio.markowitz()
+    np.testing.assert_allclose(weights.sum(), 1.0)
+    # Without a change of the sum no weight can be moved to a better portfolio.
+    slope = expected - 2 * portfolio.AVERSION * spread @ weights
+    np.testing.assert_allclose(slope, slope.mean(), atol=1e-12)
+
+
+def test_a_month_of_the_portfolio(x64):
+    plant = portfolio.system()
+    state = plant.initial(jax.random.key(0))
+    growth = jnp.linspace(0.9, 1.2, 12)
+    after = plant.move(state, jnp.zeros(12), growth, 1)
+    np.testing.assert_allclose(after[-1], (growth * state[:-1]).sum())
+    np.testing.assert_allclose(after[:-1].sum(), 1.0)
+    lost = control.Stage(state, jnp.zeros(12), after.at[-1].set(0.9), jnp.asarray(0))
+    np.testing.assert_allclose(portfolio.cost().stage(lost), 0.2)
+    np.testing.assert_allclose(portfolio.cost().stage(lost._replace(following=after.at[-1].set(1.1))), -0.1)
+    trade = jnp.zeros(12).at[0].set(-0.5).at[1].set(0.4)
+    short = jnp.maximum(-(state[:-1] + trade), 0).sum()
+    stage = control.Stage(state, trade, after, jnp.asarray(0))
+    np.testing.assert_allclose(
+        portfolio.limits().inequality(stage), [-0.1 + 0.001 * 0.9 + 0.001 * float(short)], atol=1e-12
+    )  # fmt: skip
+
+
+def test_the_rotation_is_of_the_transition():
+    turned, straight = stochastic_control.model(0.0, 20.0), stochastic_control.model(0.0)
+    angle = np.deg2rad(20.0)
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    np.testing.assert_allclose(turned.transition, rotation @ np.asarray(straight.transition), rtol=1e-5)
+
+
+def test_a_first_network_does_little():
+    policy = policies.network(4, 2, 8, key=jax.random.key(0))
+    assert float(jnp.abs(policy(jnp.ones((3, 4)))).max()) < 0.1

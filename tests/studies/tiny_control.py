@@ -1,0 +1,31 @@
+"""The studies of control, so small that all of them run in a minute."""
+
+SIZES = {"test_runs": 3, "validation_runs": 2, "network_steps": 2, "width": 3}
+TINY = {
+    "lqr": {**SIZES, "steps": 5, "sgd_steps": 2, "few_steps": 2, "long_steps": 6, "long_runs": 2},
+    "constrained-lqr": {
+        **SIZES,
+        "steps": 5,
+        "sgd_steps": 2,
+        "adam_steps": 2,
+        "long_steps": 6,
+        "long_runs": 2,
+        "plan": 2,
+    },
+    "supply-chain": {**SIZES, "steps": 3, "sgd_steps": 2, "adam_steps": 2},
+    "vehicle": {**SIZES, "steps": 5, "sgd_steps": 2, "adam_steps": 2},
+    "stochastic-control": {
+        **SIZES,
+        "steps": 5,
+        "levels": "0",
+        "batch": 2,
+        "few_steps": 2,
+        "estimation_steps": 2,
+        "estimation_runs": 4,
+    },
+}
+
+
+def assignments(settings):
+    """The settings as the command line takes them."""
+    return [f"{name}={value}" for name, value in settings.items()]
