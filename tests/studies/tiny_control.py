@@ -1,15 +1,15 @@
-"""The studies of control, so small that all of them run in a minute."""
+"""The studies of control, so small that what takes time is their compilation."""
 
 SIZES = {"test_runs": 3, "validation_runs": 2, "network_steps": 2, "width": 3}
 TINY = {
-    "lqr": {**SIZES, "steps": 5, "sgd_steps": 2, "few_steps": 2, "long_steps": 6, "long_runs": 2},
+    "lqr": {**SIZES, "steps": 5, "sgd_steps": 2, "few_steps": 2, "long_steps": 5, "long_runs": 3},
     "constrained-lqr": {
         **SIZES,
         "steps": 5,
         "sgd_steps": 2,
         "adam_steps": 2,
-        "long_steps": 6,
-        "long_runs": 2,
+        "long_steps": 5,
+        "long_runs": 3,
         "plan": 2,
     },
     "supply-chain": {**SIZES, "steps": 3, "sgd_steps": 2, "adam_steps": 2},

@@ -78,6 +78,7 @@ def limits() -> control.Constraints:
 def problems(settings: VehicleSettings) -> tuple[Problem, ...]:
     """The one problem of the study."""
     plant = control.Vehicle(step=STEP, length=LENGTH)
+    most = np.array([MOST_ACCELERATION, 0.4])
     return (
         Problem(
             name="vehicle",
@@ -111,7 +112,7 @@ def problems(settings: VehicleSettings) -> tuple[Problem, ...]:
                     "black box",
                     lambda key: control.Clipped(
                         network(6, 2, settings.width, key=key),
-                        control.Constraints(control=([-MOST_ACCELERATION, -0.4], [MOST_ACCELERATION, 0.4])),
+                        control.Constraints(control=(-most, most)),
                     ),
                     Training(adam(settings.network_rate, settings.network_steps), settings.network_steps, 32),
                 ),
