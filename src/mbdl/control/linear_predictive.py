@@ -201,9 +201,10 @@ def _bounded(constraints: Constraints, size: int) -> tuple[int, ...]:
                 f"LinearPredictiveControl: the bounds of the state have shape {bound.shape}; expected a number or "
                 f"{(size,)}"
             )
-    if any(bound is None for bound in known):
+    shown = [np.broadcast_to(np.isfinite(bound), (size,)) for bound in known if bound is not None]
+    if len(shown) < len(known):
         return tuple(range(size))
-    finite = np.any([np.broadcast_to(np.isfinite(bound), (size,)) for bound in known], axis=0)
+    finite = np.any(shown, axis=0)
     return tuple(int(k) for k in np.flatnonzero(finite))
 
 

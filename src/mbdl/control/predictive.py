@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from mbdl.core import IterativeSolver, RecursiveRule, all_finite
+from mbdl.core import RecursiveRule, all_finite
 
+from .iterative_lqr import IterativeLQR
 from .situation import Situation
 
 
@@ -48,10 +49,10 @@ class PredictiveControl(RecursiveRule):
     [[-0.6179999709129333], [-0.6179999709129333]]
     """
 
-    solver: IterativeSolver
+    solver: IterativeLQR
 
-    def __init__(self, solver: IterativeSolver):
-        if not isinstance(solver, IterativeSolver) or not hasattr(solver, "initial"):
+    def __init__(self, solver: IterativeLQR):
+        if not isinstance(solver, IterativeLQR):
             raise TypeError(
                 f"PredictiveControl: expected a planner (control.IterativeLQR), got {type(solver).__name__}. For a "
                 "linear system with bounds there is control.LinearPredictiveControl"
