@@ -74,8 +74,8 @@ class LinearPredictiveControl(RecursiveRule):
     >>> cost = control.QuadraticCost(jnp.eye(1), jnp.eye(1))
     >>> limits = control.Constraints(control=(-0.5, 0.5))
     >>> policy = control.LinearPredictiveControl(system, cost, limits, horizon=5)
-    >>> policy(jnp.array([[0.1], [2.0]])).round(3).tolist()
-    [[-0.062], [-0.5]]
+    >>> print(policy(jnp.array([[0.1], [2.0]]))[:, 0].round(3))
+    [-0.062 -0.5  ]
     """
 
     transition: Float[Array, "state state"]
