@@ -69,7 +69,7 @@ class Cold(mbdl.RecursiveRule):
 
 
 def test_warm_starts_are_worth_iterations():
-    """Along the states of a solved run, one iteration from the shifted plan is nearer to solved than one from nothing."""
+    """Along the states of a solved run, by one iteration from the shifted plan and by one from nothing."""
     solved, warm = (control.PredictiveControl(planner(iterations=k)) for k in (10, 1))
     runs = control.simulate(plant(), solved, jax.random.key(0), steps=12, runs=8, cost=PRICE)
     errors = [
