@@ -126,11 +126,14 @@ def solution_on(form: StandardForm, active: ActiveSet, point: Point) -> Point:
         jnp.where(active.fixed, point.w, 0.0),
     )
     sides = jnp.where(active.lower, form.lower, form.upper)
-    for _ in range(2):
+
+    def correct(_: int, point: Point) -> Point:
         left = factor.apply(point)
-        error = Point(-form.linear - left.x, jnp.where(active.rows, sides - left.y, 0.0), jnp.zeros_like(point.w))
-        point = jax.tree.map(jnp.add, point, factor.solve(error, refinements=0))
-    return point
+        rows = jnp.where(active.rows, sides - left.y, 0.0)
+        error = Point(-form.linear - left.x, rows, jnp.zeros_like(point.w))
+        return jax.tree.map(jnp.add, point, factor.solve(error, refinements=0))
+
+    return jax.lax.fori_loop(0, 2, correct, point)
 
 
 def is_degenerate(form: StandardForm, active: ActiveSet, point: Point) -> Bool[Array, ""]:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from .active_set import active_at, solution_on
-from .certificates import proves_infeasible, proves_unbounded, crossed
+from .certificates import crossed, proves_infeasible, proves_unbounded
 from .interior_point import InteriorState, first_interior, interior_point, interior_step
 from .prepared import inverse
 from .splitting import Penalties, Split, first_split, split_step
@@ -83,7 +83,12 @@ def search(
 
     carry, blocks = (first_split(form, point), penalties, found, jnp.ones((), jnp.int32)), ALL_BLOCKS
     if first_inverse is not None:
+        start = carry[0]
         carry, blocks = _while_searching(lambda carry: block(first_inverse, carry), carry, 1), blocks - 1
+        # An inverse of another program's system may have led away from the solution.
+        nearer = residual(form, carry[0].point, tolerance) < residual(form, start.point, tolerance)
+        split, penalties = jax.tree.map(lambda a, b: jnp.where(nearer, a, b), carry[:2], (start, penalties))
+        carry = (split, penalties, *carry[2:])
     return _while_searching(lambda carry: block(inverse(form, carry[1]), carry), carry, blocks)[2]
 
 
