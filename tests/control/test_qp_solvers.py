@@ -16,7 +16,7 @@ def test_both_converge_to_the_solution(x64):
         exact = SOLVE(program).x
         interior = control.InteriorPoint(iterations=20)(program, trace=True)
         # Quadratic at the end: from a few digits to nearly all in a few steps.
-        assert np.max(np.abs(interior[3] - exact)) > 1e-5
+        assert np.max(np.abs(interior[1] - exact)) > 1e-5
         np.testing.assert_allclose(interior[-1], exact, atol=1e-9)
         splitting = control.OperatorSplitting(iterations=500)(program, trace=True)
         assert np.max(np.abs(splitting[5] - exact)) > 1e-5
@@ -36,8 +36,8 @@ def test_solve_has_the_implicit_derivative(solver, x64):
     np.testing.assert_allclose(solution.decision, SOLVE(program).x, atol=1e-7)
     ours = by(lambda p: solver.solve(p, tolerance=1e-9).decision)
     exact = by(lambda p: control.solve_qp(p).x)
-    # The interior-point method stops where s z is rounding: the derivative there is as near as the slacks are small.
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), ours, exact)
+    # As near as the points are: a tolerance of 1e-9, and a condition of some ten.
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-7), ours, exact)
 
 
 def test_an_unfolded_splitting_learns_its_penalties(x64):

@@ -112,8 +112,9 @@ def inverse_root(matrix: Array) -> Array:
 
 
 def _regularised(root: Array, right: Array, small: float) -> Array:
-    r"""$M^{-1} (I - \epsilon M^{-1}) r$ for $M = M_0 + \epsilon I$: nothing along the null space of $M_0$."""
-    right = right - small * (root.T @ (root @ right))
+    r"""$M^{-1} (I - \epsilon M^{-1})^2 r$ for $M = M_0 + \epsilon I$: nothing along the null space of $M_0$."""
+    for _ in range(2):  # the first leaves the square root of the precision, which the inverse would raise to one
+        right = right - small * (root.T @ (root @ right))
     return root.T @ (root @ right)
 
 
