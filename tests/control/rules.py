@@ -1,8 +1,10 @@
 """The policies of this package, small, for the laws in `tests/test_laws.py`."""
 
+import cvxpy
 import jax
 import jax.numpy as jnp
 
+import mbdl
 from mbdl import control, networks, tracking
 
 
@@ -94,6 +96,36 @@ def recurrent_policy():
     return control.RecurrentPolicy(2, 1, **how), states()
 
 
+def convex_problem():
+    """The problem of a policy with a limit on its control that the following state depends on by the context."""
+    x, weight = cvxpy.Parameter(2, "x"), cvxpy.Parameter((2, 2), "weight", PSD=True)
+    slope, effect = cvxpy.Parameter(2, "slope"), cvxpy.Parameter(2, "effect")
+    price = cvxpy.Parameter(name="price", nonneg=True)
+    u, following = cvxpy.Variable(2, "u"), cvxpy.Variable(2, "following")
+    cost = price * cvxpy.sum_squares(u) + cvxpy.quad_form(following, weight) + slope @ following
+    moved = following == x + cvxpy.multiply(effect, u)
+    problem = cvxpy.Problem(cvxpy.Minimize(cost), [moved, cvxpy.norm(u, "inf") <= 0.4, u[0] + 2 * u[1] <= 0.3])
+    return problem, x, effect, u, {weight: _spread(19, 2), slope: 0.1 * _normal(20, 2), price: 0.3}
+
+
+def convex_policy():
+    problem, x, effect, u, values = convex_problem()
+    values[effect] = jnp.asarray([1.0, 0.5], _dtype())
+    return control.ConvexPolicy(problem, context=[x], decision=u, parameters=values, proximal=0.01), states()
+
+
+@mbdl.register
+def bent(x):
+    """The values of the context of `convex_problem`."""
+    return x, 1 + 0.5 * jnp.sin(x)
+
+
+def convex_policy_with_features():
+    problem, x, effect, u, values = convex_problem()
+    rule = control.ConvexPolicy(problem, context=[x, effect], decision=u, parameters=values, features=bent)
+    return rule, states()
+
+
 def program():
     """Of every kind of constraint one that holds and one that does not, away from kinks."""
     dtype = _dtype()
@@ -115,6 +147,8 @@ def interior_point():
 
 
 RULES = {
+    "ConvexPolicy": convex_policy,
+    "ConvexPolicy, features": convex_policy_with_features,
     "InteriorPoint": interior_point,
     "OperatorSplitting": operator_splitting,
     "Clipped": clipped,

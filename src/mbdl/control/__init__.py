@@ -1,7 +1,9 @@
 """Stochastic control: systems, policies, and what can be learned in them."""
 
 from .closed_loop import ClosedLoop, closed_loop
+from .conic_program import ConeSolution
 from .constraints import Constraints
+from .convex_policy import ConvexPolicy, ConvexSolution
 from .cost import AbstractCost, Cost, QuadraticCost, Stage
 from .evaluate import compare_policies
 from .feedback import Clipped, LinearFeedback, StateFeedback
@@ -27,7 +29,10 @@ __all__ = [
     "AbstractSystem",
     "Clipped",
     "ClosedLoop",
+    "ConeSolution",
     "Constraints",
+    "ConvexPolicy",
+    "ConvexSolution",
     "Cost",
     "Feedback",
     "InteriorPoint",

@@ -1,0 +1,265 @@
+"""Which variables and rows of a parametrised quadratic program can be eliminated, whatever its parameters are."""
+
+import dataclasses
+
+import numpy as np
+import scipy.sparse
+
+from .canonical import CanonicalProblem
+
+# Coefficients of a row of the equalities that are smaller, relative to the row's largest one, are no pivots.
+_SMALLEST_PIVOT = 1e-4
+# The same for a row of the inequalities: to eliminate by it is a choice, which must not cost accuracy.
+_SMALLEST_TIGHT = 0.1
+# What is smaller, relative to the terms that it is the sum of, is zero: rounding leaves some 1e-15.
+_ZERO = 1e-10
+_PROBES = 3
+
+Row = dict[int, float | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Elimination:
+    """What is left of a parametrised quadratic program.
+
+    Attributes:
+        pivots: pairs of a row, which holds with equality, and the variable that it gives. Their matrix is invertible
+            for all parameters: in its triangular factors the diagonal does not depend on them.
+        kept: the variables that are left.
+        equalities: the rows that are left of the equalities.
+        general: for each two-sided inequality the rows that bound it from below, and those that bound it from above;
+            the first of them gives its coefficients.
+        bounds: the same for each variable that is left; the coefficients are one.
+        scales: for every row, what it is divided by.
+    """
+
+    pivots: list[tuple[int, int]]
+    kept: list[int]
+    equalities: list[int]
+    general: list[tuple[list[int], list[int]]]
+    bounds: list[tuple[list[int], list[int]]]
+    scales: np.ndarray
+
+
+def eliminate(problem: CanonicalProblem) -> Elimination:
+    """Eliminate equalities and auxiliary variables, and find bounds and two-sided inequalities.
+
+    An equality gives a variable whose coefficient in it is a known number; auxiliary variables go first. A variable
+    that has no cost, and that one inequality alone bounds from one side, loses nothing by that inequality being tight
+    (the epigraph variable of a norm that is bounded): it is eliminated by it. Then opposite inequalities are merged
+    into two-sided ones, and those of one variable with a known coefficient are bounds.
+
+    Raises:
+        ValueError: for equalities that depend on each other, or a constraint without variables, which for some
+            parameters cannot hold; and where equalities determine all variables.
+    """
+    decided = set(problem.decision.index[problem.decision.index >= 0].tolist())
+    pivots, dependent = _pivots(_rows(problem)[: problem.equalities], decided)
+    while True:
+        probes = _probes(problem, pivots)
+        tight = _tight(problem, probes, pivots, decided)
+        if tight is None:
+            break
+        pivots.append(tight)
+    used = {row for row, _ in pivots}
+    equalities = [row for row in range(problem.equalities) if row not in used and row not in dependent]
+    for row in dependent:
+        if not probes.offset_is_zero(row):
+            raise ValueError(
+                "ConvexPolicy: the equality constraints of the problem depend on each other, so that they hold "
+                f"together for some parameters alone (row {row} of {problem.equalities}). Remove the redundant one"
+            )
+    if not probes.kept:
+        raise ValueError(
+            "ConvexPolicy: the equality constraints determine all variables, so that nothing is left to decide"
+        )
+    inequalities = [row for row in range(problem.equalities, probes.rows) if row not in used]
+    general, bounds, scales = _sides(probes, inequalities)
+    return Elimination(pivots, probes.kept, equalities, general, bounds, scales)
+
+
+def _rows(problem: CanonicalProblem) -> list[Row]:
+    """The coefficients of every row by variable: the number, or `None` where parameters or context are in it."""
+    size = problem.linear.shape[0]
+    count = problem.offset.shape[0]
+    found: list[Row] = [{} for _ in range(count)]
+    entries = scipy.sparse.coo_array(problem.matrix)
+    last = problem.matrix.shape[1] - 1
+    for position, column, value in zip(entries.coords[0], entries.coords[1], entries.data, strict=True):
+        variable, row = divmod(int(position), count)
+        if value != 0:
+            known = column == last and variable not in found[row]
+            found[row][variable] = float(value) if known else None
+    assert all(variable < size for row in found for variable in row)
+    return found
+
+
+def _pivots(rows: list[Row], last: set[int]) -> tuple[list[tuple[int, int]], list[int]]:
+    """Gaussian elimination with known numbers as pivots: the pivots in order, and the rows that come out empty."""
+    active = {index: dict(row) for index, row in enumerate(rows)}
+    chosen: list[tuple[int, int]] = []
+    while True:
+        counts: dict[int, int] = {}
+        for row in active.values():
+            for variable in row:
+                counts[variable] = counts.get(variable, 0) + 1
+        candidates = [
+            ((variable in last, (len(row) - 1) * (counts[variable] - 1), -abs(value)), index, variable)
+            for index, row in active.items()
+            for variable, value in row.items()
+            if value is not None and abs(value) >= _SMALLEST_PIVOT * max(abs(v) for v in row.values() if v is not None)
+        ]
+        if not candidates:
+            return chosen, [index for index, row in active.items() if not row]
+        _, index, pivot = min(candidates)
+        chosen.append((index, pivot))
+        eliminating = active.pop(index)
+        for row in active.values():
+            if pivot in row:
+                _subtract(row, eliminating, pivot)
+
+
+def _subtract(row: Row, eliminating: Row, pivot: int) -> None:
+    factor, divisor = row.pop(pivot), eliminating[pivot]
+    assert divisor is not None
+    for variable, value in eliminating.items():
+        if variable == pivot:
+            continue
+        old = row.get(variable, 0.0)
+        if factor is None or value is None or old is None:
+            row[variable] = None
+            continue
+        change = factor / divisor * value
+        if abs(old - change) > _ZERO * (abs(old) + abs(change)):
+            row[variable] = old - change
+        else:
+            row.pop(variable, None)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Probes:
+    """The reduced program at a few random parameters: what is zero, or equal, at all of them is so everywhere.
+
+    Attributes:
+        kept: the variables that are left.
+        cost: whether a variable that is left has a cost, `[kept]`.
+        matrix: the coefficients of every row, `[probe row kept]`, exact zeros where they are zero.
+        offset: its constants, `[probe row]`.
+        size: the sum of the absolute values that each constant is a sum of, `[probe row]`.
+    """
+
+    kept: list[int]
+    cost: np.ndarray
+    matrix: np.ndarray
+    offset: np.ndarray
+    size: np.ndarray
+
+    @property
+    def rows(self) -> int:
+        return self.matrix.shape[1]
+
+    def offset_is_zero(self, row: int) -> bool:
+        return bool(np.all(np.abs(self.offset[:, row]) <= _ZERO * np.maximum(self.size[:, row], 1e-300)))
+
+    def offset_is_known(self, row: int) -> bool:
+        return bool(np.ptp(self.offset[:, row]) <= _ZERO * np.max(self.size[:, row]))
+
+    def same(self, row: int, other: int, sign: float) -> bool:
+        """Whether two rows have the same coefficients, but for the sign."""
+        first, second = self.matrix[:, row], sign * self.matrix[:, other]
+        return bool(np.all(np.abs(first - second) <= _ZERO * np.abs(first).max()))
+
+
+def _probes(problem: CanonicalProblem, pivots: list[tuple[int, int]]) -> _Probes:
+    draws = np.random.default_rng(0)
+    size, count = problem.linear.shape[0], problem.offset.shape[0]
+    rows, eliminated = [row for row, _ in pivots], [variable for _, variable in pivots]
+    kept = sorted(set(range(size)) - set(eliminated))
+    costs, matrices, offsets, sizes = [], [], [], []
+    for _ in range(_PROBES):
+        theta = np.append(draws.uniform(0.5, 1.5, problem.linear.shape[1] - 1), 1.0)
+        P = (problem.hessian @ theta).reshape(size, size)
+        A = (problem.matrix @ theta).reshape(count, size, order="F")
+        q, b = problem.linear @ theta, problem.offset @ theta
+        S, s = np.zeros((size, len(kept))), np.zeros(size)
+        S[kept, range(len(kept))] = 1.0
+        solved = np.linalg.solve(A[np.ix_(rows, eliminated)], np.column_stack([A[np.ix_(rows, kept)], b[rows]]))
+        S[eliminated], s[eliminated] = -solved[:, :-1], -solved[:, -1]
+        S[np.abs(S) <= _ZERO * np.abs(S).max(initial=1.0)] = 0.0
+        costs.append(_clean(S.T, P @ S).any(axis=1) | (_clean(S.T, (P @ s + q)[:, None]) != 0)[:, 0])
+        matrices.append(_clean(A, S))
+        offsets.append(A @ s + b)
+        sizes.append(np.abs(A) @ np.abs(s) + np.abs(b))
+    return _Probes(kept, np.any(costs, axis=0), np.stack(matrices), np.stack(offsets), np.stack(sizes))
+
+
+def _clean(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """A product of matrices with exact zeros where it is zero but for rounding."""
+    product = left @ right
+    return np.where(np.abs(product) <= _ZERO * (np.abs(left) @ np.abs(right)), 0.0, product)
+
+
+def _tight(
+    problem: CanonicalProblem, probes: _Probes, pivots: list[tuple[int, int]], decided: set[int]
+) -> tuple[int, int] | None:
+    """An inequality that may be taken as tight, and the variable without cost that it then gives."""
+    used = {row for row, _ in pivots}
+    rows = [row for row in range(problem.equalities, probes.rows) if row not in used]
+    for column, variable in enumerate(probes.kept):
+        if variable in decided or probes.cost[column] or probes.matrix[:, : problem.equalities, column].any():
+            continue
+        coefficients = probes.matrix[:, rows, column]
+        if np.any(np.ptp(coefficients, axis=0) > _ZERO * np.abs(coefficients).max(axis=0)):
+            continue
+        lower, upper = np.flatnonzero(coefficients[0] > 0), np.flatnonzero(coefficients[0] < 0)
+        if len(lower) and len(upper) and min(len(lower), len(upper)) == 1:
+            row = rows[int((lower if len(lower) == 1 else upper)[0])]
+            largest = np.abs(probes.matrix[:, row]).max()
+            if abs(probes.matrix[0, row, column]) >= _SMALLEST_TIGHT * largest:
+                return row, variable
+    return None
+
+
+def _sides(
+    probes: _Probes, inequalities: list[int]
+) -> tuple[list[tuple[list[int], list[int]]], list[tuple[list[int], list[int]]], np.ndarray]:
+    """The inequalities as two-sided ones and bounds, and what each row is divided by."""
+    general: list[tuple[list[int], list[int]]] = []
+    bounds: list[tuple[list[int], list[int]]] = [([], []) for _ in probes.kept]
+    scales = np.ones(probes.rows)
+    for row in inequalities:
+        coefficients = probes.matrix[:, row]
+        columns = np.flatnonzero(coefficients.any(axis=0))
+        if not columns.size:
+            if probes.offset_is_known(row) and probes.offset[0, row] >= 0:
+                continue
+            raise ValueError(
+                "ConvexPolicy: a constraint of the problem holds no variable, or its variables cancel, so that it "
+                "holds for some parameters alone. Remove it, and check the parameters where they are given"
+            )
+        if columns.size == 1 and np.ptp(coefficients[:, columns[0]]) <= _ZERO * np.abs(coefficients).max():
+            value = coefficients[0, columns[0]]
+            scales[row] = abs(value)
+            bounds[columns[0]][0 if value > 0 else 1].append(row)
+            continue
+        for lower, upper in general:
+            if probes.same(lower[0], row, 1.0):
+                lower.append(row)
+                break
+            if probes.same(lower[0], row, -1.0):
+                upper.append(row)
+                break
+        else:
+            general.append(([row], []))
+    for pair in (*general, *bounds):
+        for side in pair:
+            _keep_tightest(side, probes, scales)
+    return general, bounds, scales
+
+
+def _keep_tightest(side: list[int], probes: _Probes, scales: np.ndarray) -> None:
+    """Of the rows of one side whose constants are known numbers, keep the one that implies the others."""
+    known = [row for row in side if probes.offset_is_known(row)]
+    if len(known) > 1:
+        best = min(known, key=lambda row: probes.offset[0, row] / scales[row])
+        side[:] = [row for row in side if row == best or row not in known]

@@ -1,0 +1,174 @@
+"""Policies that are stated in CVXPY, against CVXPY with Clarabel, and central differences."""
+
+import cvxpy as cp
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from control.cvxpy_problems import PRECISE, PROBLEMS
+
+import mbdl
+from mbdl import control, core
+
+
+def made(name):
+    """The policy, contexts as one vector each, the problem, and where CVXPY puts them."""
+    problem, context, decision, values, draw = PROBLEMS[name]()
+    policy = control.ConvexPolicy(problem, context=context, decision=decision, parameters=values)
+    for parameter, value in values.items():
+        parameter.value = value
+    draws = np.random.default_rng(0)
+    contexts = [draw(draws) for _ in range(4)]
+    xs = jnp.asarray([np.concatenate([np.ravel(part) for part in parts]) for parts in contexts])
+    return policy, xs, contexts, (problem, context, decision)
+
+
+def at_once(policy, xs):
+    """Decisions for a batch of contexts, each from the first memory."""
+    rule = core.resolve(policy)
+    return jax.vmap(lambda x: rule.step(rule.init(), x)[1])(xs)
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_decisions_are_those_of_cvxpy_and_gradients_those_of_central_differences(name, x64):
+    policy, xs, contexts, (problem, context, decision) = made(name)
+    learned, rest = core.partition(policy)
+    weights = jax.random.normal(jax.random.key(0), (len(xs), *decision.shape))
+
+    def total(learned, xs):
+        decided = at_once(core.combine(learned, rest), xs)
+        return jnp.sum(weights * jnp.sin(decided)), decided
+
+    total_and_slopes = jax.jit(jax.value_and_grad(total, argnums=(0, 1), has_aux=True))
+    (_, decided), slopes = total_and_slopes(learned, xs)
+    for values, found in zip(contexts, decided, strict=True):
+        for parameter, value in zip(context, values, strict=True):
+            parameter.value = value
+        problem.solve(cp.CLARABEL, **PRECISE)
+        np.testing.assert_allclose(found, decision.value, atol=1e-6)
+
+    draws = np.random.default_rng(1)
+    leaves, structure = jax.tree.flatten((learned, xs))
+    direction = [jnp.asarray(draws.standard_normal(leaf.shape)) for leaf in leaves]
+    step = 1e-6
+
+    def along(t):
+        moved = structure.unflatten([leaf + t * d for leaf, d in zip(leaves, direction, strict=True)])
+        return total_and_slopes(*moved)[0][0]
+
+    exact = sum(jnp.vdot(a, b) for a, b in zip(jax.tree.leaves(slopes), direction, strict=True))
+    # The difference of two values of size one, rounded to 1e-16 and solved to 1e-10, over 2e-6.
+    np.testing.assert_allclose(exact, (along(step) - along(-step)) / (2 * step), rtol=1e-4, atol=1e-4)
+    assert all(bool(jnp.any(leaf != 0)) for leaf in jax.tree.leaves(slopes))
+
+
+def limited(**options):
+    """The policy that follows a context from above, up to one."""
+    u, c, price = cp.Variable(2, "u"), cp.Parameter(2, "c"), cp.Parameter(2, "price", nonneg=True)
+    above = u >= c
+    problem = cp.Problem(cp.Minimize(cp.sum_squares(u) + price @ u), [above, u <= 1])
+    elastic = {above: 10.0} if options.pop("soft", False) else None
+    values = {price: jnp.array([0.5, 1.0])}
+    return control.ConvexPolicy(problem, context=[c], decision=u, parameters=values, elastic=elastic, **options)
+
+
+def test_a_step_without_solution_has_a_status_and_leaves_the_others_as_they_are():
+    policy = limited()
+    xs = jnp.array([[0.3, -1.0], [0.3, 1.5], [0.9, 0.2]])
+    found = jax.vmap(lambda x: policy.solve(x, throw=False))(xs)
+    assert (found.status == control.QPStatus.solved).tolist() == [True, False, True]
+    assert (found.status == control.QPStatus.infeasible).tolist() == [False, True, False]
+    # Below the context the cost is least where 2 u = -price.
+    np.testing.assert_allclose(found.decision[::2], [[0.3, -0.5], [0.9, 0.2]], atol=1e-6)
+    np.testing.assert_array_equal(found.variables["u"], found.decision)
+    assert jnp.isnan(found.decision[1]).all()
+    slopes = jax.vmap(jax.jacobian(lambda x: policy.solve(x, throw=False).decision))(xs)
+    np.testing.assert_allclose(slopes, [np.diag([1.0, 0.0]), np.zeros((2, 2)), np.eye(2)], atol=1e-6)
+    with pytest.raises(mbdl.ConvergenceError, match="the program is infeasible: no point fulfils its constraints"):
+        policy.solve(xs[1])
+    with pytest.raises(ValueError, match="first at step 1 of 3. The problem of that context is infeasible: no control"):
+        policy.run(xs)
+    with pytest.raises(ValueError, match="not finite although the input is valid: The problem of that context is inf"):
+        policy.advance(policy.start(), xs[1])
+    with pytest.raises(ValueError, match="the input is not valid"):
+        policy.solve(jnp.array([jnp.nan, 0.0]))
+    # A stream goes on after a step without solution.
+    course = policy.run(xs, throw=False)
+    assert int(course.diverged_at) == 1
+    np.testing.assert_allclose(course.output[2], found.decision[2], atol=1e-6)
+
+
+def test_constraints_that_may_be_broken_are_kept_where_they_can_be():
+    policy = limited(soft=True)
+    xs = jnp.array([[0.3, -1.0], [0.3, 1.5], [0.9, 0.2]])
+    np.testing.assert_allclose(policy(xs), [[0.3, -0.5], [0.3, 1.0], [0.9, 0.2]], atol=1e-5)
+    np.testing.assert_allclose(policy.solve(xs[1]).variables["slack of constraint 0"], [0.0, 0.5], atol=1e-5)
+
+
+def test_a_proximal_term_makes_one_solution_of_many(x64):
+    u, c = cp.Variable(3, "u"), cp.Parameter(name="c")
+    problem = cp.Problem(cp.Maximize(-cp.square(cp.sum(u) - c)), [u <= 0.5])
+    policy = control.ConvexPolicy(problem, context=[c], decision=u, proximal=1e-3)
+    # Stationarity: 2 (3 u - c) + 1e-3 u = 0.
+    np.testing.assert_allclose(policy.solve(jnp.asarray(0.9)).decision, np.full(3, 1.8 / 6.001), atol=1e-9)
+
+
+def test_parameters_are_learned_within_the_sets_of_their_attributes_by_name():
+    Q, r, d = cp.Parameter((2, 2), "Q", PSD=True), cp.Parameter(2, "r", nonneg=True), cp.Parameter(2, "d")
+    share, symmetric = cp.Parameter(name="share", bounds=[0, 1]), cp.Parameter((2, 2), "symmetric", symmetric=True)
+    u, c = cp.Variable(2, "u"), cp.Parameter(2, "c")
+    cost = cp.quad_form(u, Q) + r @ cp.abs(u) + (d + c) @ u + share * cp.sum(u) + cp.sum(symmetric @ u)
+    values = {Q: np.eye(2), r: [0.1, 0.2], d: np.zeros(2), share: 0.5, symmetric: np.eye(2)}
+    options = {"context": [c], "decision": u, "parameters": values, "constraints": {d: mbdl.interval(-1.0, 1.0)}}
+    policy = control.ConvexPolicy(cp.Problem(cp.Minimize(cost), [cp.norm1(u) <= 3]), **options)
+    sets = {name: type(held.constraint).__name__ for name, held in policy.parameters.items()}
+    assert sets == {
+        "Q": "PositiveDefinite",
+        "r": "Positive",
+        "d": "Interval",
+        "share": "Interval",
+        "symmetric": "Unconstrained",
+    }
+    place = mbdl.spectrum(policy)
+    assert (place.learned, place.strategy) == (3 + 2 + 2 + 1 + 4, "learned optimisation")
+    frozen = mbdl.freeze(policy, lambda p: (p.parameters["Q"], p.parameters["symmetric"]))
+    moving, _ = core.partition(frozen)
+    assert sum(leaf.size for leaf in jax.tree.leaves(moving)) == 2 + 2 + 1
+    x = jnp.array([[-3.0, 1.0]])
+    np.testing.assert_array_equal(frozen(x), policy(x))
+
+
+def test_what_depends_on_parameters_alone_is_computed_at_the_start_and_searches_start_warm():
+    policy = limited()
+    x = jnp.array([0.1, -0.2])
+    memory = policy.start()
+    other = mbdl.core.change.with_fields(policy, parameters={"price": jnp.array([5.0, 5.0])})
+    np.testing.assert_allclose(other.advance(memory, x)[1], [0.1, -0.2], atol=1e-6)
+    np.testing.assert_allclose(other.advance(other.start(), x)[1], [0.1, -0.2], atol=1e-6)
+    x = jnp.array([-9.0, -9.0])
+    np.testing.assert_allclose(other.advance(memory, x)[1], [-0.25, -0.5], atol=1e-6)
+    np.testing.assert_allclose(other.advance(other.start(), x)[1], [-2.5, -2.5], atol=1e-6)
+    x = jnp.array([-0.1, -9.0])
+    cold, warm = policy.solve(x, memory), policy.solve(x, policy.advance(memory, x)[0])
+    assert int(cold.program.iterations) > 1
+    assert int(warm.program.iterations) == 1
+
+
+def test_learning_lowers_the_cost_of_the_closed_loop_of_the_clipped_regulator():
+    states, inputs = 4, 2
+    problem, context, decision, values, _ = PROBLEMS["clipped_regulator"](states, inputs)
+    policy = control.ConvexPolicy(problem, context=context, decision=decision, parameters=values)
+    draws = np.random.default_rng(1)
+    A = draws.standard_normal((states, states))
+    A /= np.abs(np.linalg.eigvals(A)).max()
+    B = draws.standard_normal((states, inputs))
+    plant = control.LinearSystem(jnp.asarray(A), jnp.asarray(B), process_noise=0.25 * jnp.eye(states))
+    cost = control.QuadraticCost(jnp.eye(states), jnp.eye(inputs))
+    risk = control.closed_loop(plant, cost, horizon=30, runs=8)
+    fit = mbdl.fit(policy, risk, optax.adam(5e-2), steps=40, key=jax.random.key(0))
+    how = {"key": jax.random.key(1), "steps": 60, "runs": 64, "cost": cost}
+    first, learned = (control.simulate(plant, rule, **how) for rule in (policy, fit.rule))
+    assert float(jnp.abs(learned.controls).max()) <= 0.1 + 1e-5
+    gain = first.difference(learned)
+    assert gain.mean > 3 * gain.standard_error
