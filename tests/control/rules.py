@@ -146,8 +146,17 @@ def interior_point():
     return control.InteriorPoint(fraction=0.9, iterations=4), program()
 
 
+def convex_policy_unfolded():
+    problem, x, effect, u, values = convex_problem()
+    values[effect] = jnp.asarray([1.0, 0.5], _dtype())
+    solver = control.OperatorSplitting(penalty=jnp.asarray(1.0, _dtype()), iterations=3)
+    solver = mbdl.unfold(solver, 3, untie=lambda s: s.penalty, constraint=mbdl.positive)
+    return control.ConvexPolicy(problem, context=[x], decision=u, parameters=values, solver=solver), states()
+
+
 RULES = {
     "ConvexPolicy": convex_policy,
+    "ConvexPolicy, unfolded": convex_policy_unfolded,
     "ConvexPolicy, features": convex_policy_with_features,
     "InteriorPoint": interior_point,
     "OperatorSplitting": operator_splitting,

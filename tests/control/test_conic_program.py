@@ -82,7 +82,7 @@ def test_a_cone_program_has_a_status_for_each_instance_and_runs_over_time(tmp_pa
     slopes = jax.vmap(jax.grad(lambda x: jnp.nan_to_num(policy.solve(x).decision).sum()))(xs)
     assert jnp.isfinite(slopes).all()
     assert not slopes[1].any()
-    with pytest.raises(mbdl.ConvergenceError, match="the cone program is not solved: no point fulfils the constraints"):
+    with pytest.raises(mbdl.ConvergenceError, match="the program is not solved: no point fulfils the constraints"):
         policy.solve(xs[1])
     with pytest.raises(ValueError, match="first at step 1 of 3. The problem of that context is infeasible"):
         policy(xs)

@@ -155,6 +155,24 @@ def test_what_depends_on_parameters_alone_is_computed_at_the_start_and_searches_
     assert int(warm.program.iterations) == 1
 
 
+def test_a_fixed_number_of_iterations_goes_on_from_the_step_before(x64):
+    exact = limited()
+    xs = jnp.array([[0.9, -0.1], [0.8, -0.2], [0.7, -0.3], [0.6, -0.4]])
+    for solver in (control.OperatorSplitting(iterations=100), control.InteriorPoint(iterations=20)):
+        policy = limited(solver=solver)
+        np.testing.assert_allclose(policy(xs), exact(xs), atol=1e-8)
+        assert bool(policy.solve(xs[0]).status == control.QPStatus.solved)
+    xs = jnp.full((4, 2), -9.0)
+    short = limited(solver=control.OperatorSplitting(penalty=10.0, iterations=2))
+    assert bool(short.solve(xs[0], throw=False).status == control.QPStatus.maximum_reached)
+    error = jnp.abs(short(xs) - exact(xs)).max(axis=1)
+    # Eight iterations in place of two, each of which leaves at most three quarters.
+    assert float(error[0]) > 0.1
+    assert float(error[-1]) < 0.75**6 * float(error[0])
+    with pytest.raises(mbdl.ConvergenceError, match="the program is not solved: the largest number of iterations"):
+        short.solve(xs[0])
+
+
 def test_learning_lowers_the_cost_of_the_closed_loop_of_the_clipped_regulator():
     states, inputs = 4, 2
     problem, context, decision, values, _ = PROBLEMS["clipped_regulator"](states, inputs)

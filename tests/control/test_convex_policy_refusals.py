@@ -82,6 +82,7 @@ def test_what_does_not_fit_is_refused(message, options):
         ("parameters holds 'p'; expected parameters of CVXPY", {"parameters": {"p": np.ones(2)}}),
         ("expected features to be a function of what the system shows, got 3", {"features": 3}),
         ("the constraint of 'p' is 'positive'; expected a set", {"constraints": {p: "positive"}}),
+        ("expected a solver such as control.OperatorSplitting(iterations=10), got 'OSQP'", {"solver": "OSQP"}),
     ],
 )
 def test_what_is_of_another_kind_is_refused(message, options):
@@ -134,6 +135,11 @@ def test_a_context_that_does_not_fit_is_refused():
     features = policy(PLAIN, [u[:1] <= d], context=(c, d), features=lambda x: (x,))
     with pytest.raises(ValueError, match="the features return 1 values; expected a tuple of 2, for the context c, d"):
         features(jnp.ones((4, 2)))
+
+
+def test_a_cone_program_takes_no_solver_of_quadratic_programs():
+    with pytest.raises(ValueError, match="a InteriorPoint takes quadratic programs, and the problem has other cones"):
+        policy(PLAIN, [cp.norm(u) <= 1], solver=control.InteriorPoint(iterations=5))
 
 
 def test_a_cone_program_needs_its_package(monkeypatch):

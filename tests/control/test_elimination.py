@@ -117,6 +117,24 @@ def test_a_bounded_norm_becomes_bounds_and_opposite_inequalities_two_sided_ones(
     assert [(len(lower), len(upper)) for lower, upper in left.bounds] == [(1, 1), (1, 1)]
     # From above c and 3, which does without 4; from below -c.
     assert sorted(sum(map(len, pair)) for pair in left.general) == [3]
+    program = quadratic_family(canonical(problem, [c], u, []), jnp.float32)
+    for first, sides in ((2.5, (-2.5, 2.5)), (3.5, (-3.5, 3.0))):
+        _, *found = program.at(program.reduced(jnp.zeros(0)), jnp.array([first, 0.0])).inequality
+        assert sorted(np.abs(np.ravel(found))) == sorted(map(abs, sides))
+
+
+def test_a_variable_without_cost_between_two_inequalities_on_either_side_is_kept(x64):
+    u, t, c = cp.Variable(2, "u"), cp.Variable(name="t"), cp.Parameter(2, "c")
+    constraints = [u[0] <= t, -u[0] <= t, t <= c[0], t + u[1] <= 1]
+    problem = cp.Problem(cp.Minimize(cp.sum_squares(u - 2) + cp.sum_squares(u[0] + c[1])), constraints)
+    program = quadratic_family(canonical(problem, [c], u, []), jnp.float64)
+    assert program.left == 3
+    for values in ([0.4, -1.0], [3.0, -0.5], [3.0, 5.0]):
+        c.value = np.array(values)
+        problem.solve(cp.CLARABEL, **PRECISE)
+        reduced = program.reduced(jnp.zeros(0))
+        decided = reduced.decision @ by_clarabel(program.at(reduced, jnp.asarray(values)))
+        np.testing.assert_allclose(decided, u.value, atol=1e-7)
 
 
 def test_equalities_whose_coefficients_are_parameters_are_kept(x64):
@@ -135,6 +153,10 @@ def test_an_equality_that_repeats_another_is_no_error_and_one_that_contradicts_i
     same = cp.Problem(cost, [u[0] + u[1] == c[0], 2 * u[0] + 2 * u[1] == 2 * c[0]])
     left = eliminate(canonical(same, [c], u, []))
     assert (len(left.kept), left.equalities) == (1, [])
+    w = cp.Variable(4, "w")
+    rows = np.array([[1.0, 1.0, 0.0, 0.0], [0.0, 1.0, 1.0, 0.0], [1.0, 2.0, 1.0, 0.0]])
+    sums = [rows[0] @ w == c[0], rows[1] @ w == c[1], rows[2] @ w == c[0] + c[1]]
+    assert len(eliminate(canonical(cp.Problem(cp.Minimize(cp.sum_squares(w)), sums), [c], w, [])).kept) == 2
     with pytest.raises(ValueError, match="the equality constraints of the problem depend on each other"):
         eliminate(canonical(cp.Problem(cost, [u[0] == c[0], u[0] == c[1]]), [c], u, []))
     with pytest.raises(ValueError, match="determine all variables, so that nothing is left to decide"):

@@ -1,7 +1,6 @@
 """Stochastic control: systems, policies, and what can be learned in them."""
 
 from .closed_loop import ClosedLoop, closed_loop
-from .conic_program import ConeSolution
 from .constraints import Constraints
 from .convex_policy import ConvexPolicy, ConvexSolution
 from .cost import AbstractCost, Cost, QuadraticCost, Stage
@@ -13,6 +12,7 @@ from .lqg import LQG
 from .lqr import LQR
 from .operator_splitting import OperatorSplitting, SplittingState
 from .prepared import Prepared, prepare
+from .program_solution import ProgramSolution
 from .qp_solution import QPSolution, QPStatus
 from .quadratic_program import QuadraticProgram
 from .recurrent_policy import RecurrentPolicy
@@ -29,7 +29,6 @@ __all__ = [
     "AbstractSystem",
     "Clipped",
     "ClosedLoop",
-    "ConeSolution",
     "Constraints",
     "ConvexPolicy",
     "ConvexSolution",
@@ -42,6 +41,7 @@ __all__ = [
     "MeanCost",
     "OperatorSplitting",
     "Prepared",
+    "ProgramSolution",
     "QPSolution",
     "QPStatus",
     "QuadraticCost",

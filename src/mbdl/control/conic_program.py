@@ -11,10 +11,9 @@ import numpy as np
 import scipy.sparse
 from jaxtyping import Array, Float, Int
 
-from mbdl.core import ConvergenceError
-
 from .affine_map import AffineMap, affine_map, with_one
 from .canonical import CanonicalProblem
+from .program_solution import ProgramSolution
 from .qp_solution import QPStatus
 
 Cones = tuple[tuple[str, Any], ...]
@@ -22,31 +21,6 @@ Cones = tuple[tuple[str, Any], ...]
 # Clarabel stalls at less.
 _PRECISION = 1e-10
 _SOLVED, _INFEASIBLE, _UNBOUNDED, _STOPPED = range(4)
-
-
-class ConeSolution(eqx.Module):
-    """The solution of a cone program, one for each instance under `jax.vmap`.
-
-    Attributes:
-        x: the minimiser; NaN where there is none.
-        status: a `QPStatus`.
-    """
-
-    x: Float[Array, " variables"]
-    status: QPStatus
-
-    def check(self) -> None:
-        """Raise unless the program is solved.
-
-        Raises:
-            ConvergenceError: saying how the search ended.
-        """
-        if not bool(self.status == QPStatus.solved):
-            raise ConvergenceError(
-                f"ConvexPolicy: the cone program is not solved: {QPStatus[self.status]}. Pass throw=False to get the "
-                "solution with its status",
-                self,
-            )
 
 
 class ConicProgram(eqx.Module):
@@ -69,13 +43,13 @@ class ConicProgram(eqx.Module):
     decision: Int[Array, " decision"]
     cones: Cones = eqx.field(static=True)
 
-    def first(self, parameters: Float[Array, " parameters"]) -> None:
+    def first(self, parameters: Float[Array, " parameters"], solver: Any) -> None:
         """The memory: none."""
         return
 
     def minimise(
-        self, parameters: Float[Array, " parameters"], memory: None, context: Float[Array, " context"]
-    ) -> tuple[None, Float[Array, " decision"], ConeSolution]:
+        self, parameters: Float[Array, " parameters"], memory: None, context: Float[Array, " context"], solver: Any
+    ) -> tuple[None, Float[Array, " decision"], ProgramSolution]:
         """The memory after one program, its decision and its solution."""
         theta = with_one(parameters, context)
         entries, offset, linear = (part(theta)[:, 0] for part in (self.matrix, self.offset, self.linear))
@@ -84,7 +58,7 @@ class ConicProgram(eqx.Module):
         status = QPStatus.where(code == _SOLVED, QPStatus.solved, QPStatus.maximum_reached)
         status = QPStatus.where(code == _INFEASIBLE, QPStatus.infeasible, status)
         status = QPStatus.where(code == _UNBOUNDED, QPStatus.unbounded, status)
-        return None, jnp.append(x, 0.0)[self.decision], ConeSolution(x, status)
+        return None, jnp.append(x, 0.0)[self.decision], ProgramSolution(x, status)
 
     def variables(
         self, parameters: Float[Array, " parameters"], context: Float[Array, " context"], solution: Any

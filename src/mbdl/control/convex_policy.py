@@ -9,16 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mbdl.core import AbstractConstraint, RecursiveRule, dtype_of, first_bad_step
+from mbdl.core import AbstractConstraint, IterativeSolver, RecursiveRule, dtype_of, first_bad_step
 from mbdl.core.leaves import is_concrete
 from mbdl.core.rule import evaluate
 
 from .arrangement import quadratic_family
 from .canonical import Entries, canonical
-from .conic_program import ConeSolution, ConicProgram, cone_family
+from .conic_program import ConicProgram, cone_family
 from .convex_parameters import learned_parameters
 from .disciplined import check_disciplined
 from .parametrised_program import ParametrisedProgram
+from .program_solution import ProgramSolution
 from .qp_solution import QPSolution, QPStatus
 from .relaxation import elastic_problem, proximal_problem
 
@@ -30,12 +31,12 @@ class ConvexSolution(eqx.Module):
         decision: the control.
         variables: the values of all variables of the problem, by name.
         program: the solution of the quadratic program that is left after elimination, or of the cone program, with its
-            status.
+            status: a `QPSolution`, or a `ProgramSolution` of cones or after a fixed number of iterations.
     """
 
     decision: Float[Array, "*control"]
     variables: dict[str, Float[Array, "..."]]
-    program: QPSolution | ConeSolution
+    program: QPSolution | ProgramSolution
 
     @property
     def status(self) -> QPStatus:
@@ -72,6 +73,9 @@ class ConvexPolicy(RecursiveRule):
             may become infeasible needs it.
         proximal: the weight $\rho$ of an added cost $\tfrac{\rho}{2} \|u\|^2$, small, where the control is not unique
             without it.
+        solver: `OperatorSplitting` or `InteriorPoint`, of which as many iterations are taken at each step as it says,
+            in the place of `solve_qp`: a control in a fixed time. Unfolded (`mbdl.unfold`), its layers are learned.
+            Operator splitting goes on from where it ended the step before.
 
     Returns:
         from what the system shows over time, `[time state]`, the controls `[time *control]` in the shape of the
@@ -100,6 +104,7 @@ class ConvexPolicy(RecursiveRule):
 
     parameters: dict[str, Any]
     features: Callable[[Any], Any] | None
+    solver: IterativeSolver | None
     program: ParametrisedProgram | ConicProgram
     parameter_entries: tuple[Entries, ...]
     context_entries: tuple[Entries, ...]
@@ -117,6 +122,7 @@ class ConvexPolicy(RecursiveRule):
         constraints: Mapping[Any, AbstractConstraint] | None = None,
         elastic: Mapping[Any, float] | None = None,
         proximal: float | None = None,
+        solver: IterativeSolver | None = None,
     ):
         values, sets = dict(parameters or {}), dict(constraints or {})
         if features is not None and not callable(features):
@@ -131,16 +137,25 @@ class ConvexPolicy(RecursiveRule):
             problem = proximal_problem(problem, decision, proximal)
         extracted = canonical(problem, list(context), decision, list(values))
         self.parameters = learned_parameters(values, sets)
+        if solver is not None and not isinstance(solver, IterativeSolver):
+            raise TypeError(
+                f"ConvexPolicy: expected a solver such as control.OperatorSplitting(iterations=10), got {solver!r}"
+            )
+        if solver is not None and extracted.cones is not None:
+            raise ValueError(
+                f"ConvexPolicy: a {type(solver).__name__} takes quadratic programs, and the problem has other cones"
+            )
+        self.solver = solver
         family = quadratic_family if extracted.cones is None else cone_family
         self.program = family(extracted, dtype_of(self.parameters))
         self.parameter_entries, self.context_entries = extracted.parameters, extracted.context
         self.decision_entries, self.variable_entries = extracted.decision, extracted.variables
 
     def init(self) -> Any:
-        return self.program.first(self._parameters())
+        return self.program.first(self._parameters(), self.solver)
 
     def step(self, memory: Any, x: Any) -> tuple[Any, Float[Array, "*control"]]:
-        memory, decision, _ = self.program.minimise(self._parameters(), memory, self._context(x))
+        memory, decision, _ = self.program.minimise(self._parameters(), memory, self._context(x), self.solver)
         return memory, decision.reshape(self.decision_entries.shape)
 
     def solve(self, x: Any, memory: Any = None, *, throw: bool = True) -> ConvexSolution:
@@ -182,8 +197,8 @@ class ConvexPolicy(RecursiveRule):
 
     def _solve(self, x: Any, memory: Any) -> ConvexSolution:
         parameters, context = self._parameters(), self._context(x)
-        memory = self.program.first(parameters) if memory is None else memory
-        _, decision, solution = self.program.minimise(parameters, memory, context)
+        memory = self.program.first(parameters, self.solver) if memory is None else memory
+        _, decision, solution = self.program.minimise(parameters, memory, context, self.solver)
         everything = self.program.variables(parameters, context, solution)
         variables = {entries.name: entries.value(everything) for entries in self.variable_entries}
         return ConvexSolution(decision.reshape(self.decision_entries.shape), variables, solution)

@@ -3,12 +3,15 @@
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from mbdl.core import IterativeSolver
+
 from .affine_map import AffineMap, affine, with_one
+from .fixed_depth import finite_or, first_state, iterated, starting_state
 from .prepared import Prepared, prepare
+from .program_solution import ProgramSolution
 from .qp_solution import QPSolution, QPStatus
 from .quadratic_program import QuadraticProgram
 from .solve_qp import solve_qp
@@ -36,12 +39,12 @@ class ProgramMemory(eqx.Module):
     Attributes:
         reduced: what depends on the parameters alone; `None` where all of it depends on the context.
         prepared: what of the search for its solution does; `None` likewise.
-        previous: the solution before, from which the search begins.
+        previous: the solution before, from which the search begins; or the state in which the solver ended.
     """
 
     reduced: ReducedProgram | None
     prepared: Prepared | None
-    previous: QPSolution
+    previous: Any
 
 
 class ParametrisedProgram(eqx.Module):
@@ -84,37 +87,43 @@ class ParametrisedProgram(eqx.Module):
         """How many variables are left."""
         return self.hessian.shape[0] - self.pivots
 
-    def first(self, parameters: Float[Array, " parameters"]) -> ProgramMemory:
-        """The memory before the first program."""
-        rows, dtype = self.general_lower.shape[1], parameters.dtype
-        nothing = QPSolution(
-            *(jnp.zeros(size, dtype) for size in (self.left, self.equalities, rows, self.left)),
-            status=QPStatus.maximum_reached,
-            iterations=jnp.zeros((), jnp.int32),
-            residual=jnp.zeros((), dtype),
-            degenerate=jnp.zeros((), bool),
-        )
-        if not self.fixed_matrices:
-            return ProgramMemory(None, None, nothing)
-        reduced = self.reduced(parameters)
-        # Sides that are not equal: it depends on which sides there are, not on where.
-        apart = jnp.ones_like(reduced.inequality_offset[:, 0])
-        program = self._program(reduced, reduced.linear[:, 0], reduced.equality_offset[:, 0], apart)
-        return ProgramMemory(reduced, prepare(program), nothing)
+    def first(self, parameters: Float[Array, " parameters"], solver: IterativeSolver | None) -> ProgramMemory:
+        """The memory before the first program.
+
+        Args:
+            parameters: $p$.
+            solver: whose iterations are taken, as many as it says; `None` for `solve_qp`.
+        """
+        held = self.reduced(parameters) if self.fixed_matrices else None
+        if held is None and solver is None:
+            return ProgramMemory(None, None, self._nothing(parameters.dtype))
+        if held is None:
+            nowhere = jnp.zeros(self.linear.shape[1] - 1, parameters.dtype)
+            program = self._apart(self.reduced(parameters, nowhere))
+        else:
+            program = self._apart(held)
+        if solver is None:
+            return ProgramMemory(held, prepare(program), self._nothing(parameters.dtype))
+        return ProgramMemory(held, None, first_state(solver, program))
 
     def minimise(
-        self, parameters: Float[Array, " parameters"], memory: ProgramMemory, context: Float[Array, " context"]
-    ) -> tuple[ProgramMemory, Float[Array, " decision"], QPSolution]:
+        self,
+        parameters: Float[Array, " parameters"],
+        memory: ProgramMemory,
+        context: Float[Array, " context"],
+        solver: IterativeSolver | None,
+    ) -> tuple[ProgramMemory, Float[Array, " decision"], QPSolution | ProgramSolution]:
         """The memory after one program, its decision and its solution."""
         reduced = self.reduced(parameters, context) if memory.reduced is None else memory.reduced
-        solution = solve_qp(self.at(reduced, context), memory.previous, prepared=memory.prepared, throw=False)
+        program = self.at(reduced, context)
+        if solver is None:
+            state = solution = solve_qp(program, memory.previous, prepared=memory.prepared, throw=False)
+        else:
+            state = starting_state(solver, program, memory.previous, self.fixed_matrices)
+            state, solution = iterated(solver, state, program)
         decision = reduced.decision @ solution.x + affine(reduced.decision_offset, context)
-        # A solution that is none is no point to start from.
-        kept = jax.tree.map(
-            lambda new, old: jnp.where(jnp.isfinite(new), new, old) if eqx.is_inexact_array(new) else new,
-            solution,
-            memory.previous,
-        )
+        # What is no solution is no point to start from.
+        kept = finite_or(state, memory.previous)
         return ProgramMemory(memory.reduced, memory.prepared, kept), decision, solution
 
     def variables(
@@ -170,6 +179,22 @@ class ParametrisedProgram(eqx.Module):
         if self.lower.shape[0] or self.upper.shape[0]:
             bounds = -_smallest(values, self.lower), _smallest(values, self.upper)
         return QuadraticProgram(reduced.hessian, linear, equality=equality, inequality=inequality, bounds=bounds)
+
+    def _apart(self, reduced: ReducedProgram) -> QuadraticProgram:
+        """A program with the sides that there are, at places that are not equal."""
+        apart = jnp.ones_like(reduced.inequality_offset[:, 0])
+        return self._program(reduced, reduced.linear[:, 0], reduced.equality_offset[:, 0], apart)
+
+    def _nothing(self, dtype: Any) -> QPSolution:
+        """What the first search begins from."""
+        rows = self.general_lower.shape[1]
+        return QPSolution(
+            *(jnp.zeros(size, dtype) for size in (self.left, self.equalities, rows, self.left)),
+            status=QPStatus.maximum_reached,
+            iterations=jnp.zeros((), jnp.int32),
+            residual=jnp.zeros((), dtype),
+            degenerate=jnp.zeros((), bool),
+        )
 
     def _rows(self, parameters: Array, context: Array | None) -> tuple[Array, Array]:
         return self.matrix(with_one(parameters, context)), self.offset(with_one(parameters))
