@@ -51,13 +51,9 @@ def test_with_a_target_it_is_the_cost_of_the_regulator_and_bounds_raise_it(x64):
     limits = control.Constraints(control=(-0.4, 0.2))
     bounded = control.quadratic_lower_bound(plant, price, limits)
     assert bounded.bound > 1.05 * free.bound
-    clipped = control.StateFeedback(Regulator(policy.init().feedback), limits)
+    clipped = control.Clipped(policy, limits)
     mean, error = control.simulate(plant, clipped, jax.random.key(0), **how).cost()
     assert bounded.bound < mean + 4 * error
-
-
-def Regulator(feedback):
-    return jax.tree_util.Partial(lambda feedback, x: -feedback.gain @ x - feedback.offset, feedback)
 
 
 def test_bad_arguments():

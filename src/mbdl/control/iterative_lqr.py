@@ -198,7 +198,8 @@ class IterativeLQR(IterativeSolver):
         first = situation.state.astype(controls.dtype)
 
         def move(state: Array, stage: tuple[Array, Array]) -> tuple[Array, Array]:
-            return (nominal_move(self.system, state, *stage),) * 2
+            following = nominal_move(self.system, state, *stage)
+            return following, following
 
         states = loop(move, first, (controls, self._times(situation)), length=self.horizon)[1]
         return jnp.concatenate([first[None], states])

@@ -74,8 +74,8 @@ class LinearPredictiveControl(RecursiveRule):
     >>> cost = control.QuadraticCost(jnp.eye(1), jnp.eye(1))
     >>> limits = control.Constraints(control=(-0.5, 0.5))
     >>> policy = control.LinearPredictiveControl(system, cost, limits, horizon=5)
-    >>> policy(jnp.array([[0.1], [2.0]])).round(3).tolist()
-    [[-0.062], [-0.5]]
+    >>> print(policy(jnp.array([[0.1], [2.0]]))[:, 0].round(3))
+    [-0.062 -0.5  ]
     """
 
     transition: Float[Array, "state state"]
@@ -201,9 +201,10 @@ def _bounded(constraints: Constraints, size: int) -> tuple[int, ...]:
                 f"LinearPredictiveControl: the bounds of the state have shape {bound.shape}; expected a number or "
                 f"{(size,)}"
             )
-    if any(bound is None for bound in known):
+    shown = [np.broadcast_to(np.isfinite(bound), (size,)) for bound in known if bound is not None]
+    if len(shown) < len(known):
         return tuple(range(size))
-    finite = np.any([np.broadcast_to(np.isfinite(bound), (size,)) for bound in known], axis=0)
+    finite = np.any(shown, axis=0)
     return tuple(int(k) for k in np.flatnonzero(finite))
 
 

@@ -91,13 +91,14 @@ def quadratic_lower_bound(system: Any, cost: QuadraticCost, constraints: Constra
     )
     problem = cvxpy.Problem(cvxpy.Maximize(alpha), [(matrix + matrix.T) / 2 >> 0, weight[~bounded] == 0])
     problem.solve(solver=cvxpy.CLARABEL)
+    found = [np.asarray(variable.value, np.float64) for variable in (alpha, P, p)]
     if problem.status != cvxpy.OPTIMAL:
         raise ValueError(
             f"quadratic_lower_bound: the semidefinite program has no solution (Clarabel: {problem.status}). The pair "
             "of transition and control may not be stabilisable; or scale states and controls to alike sizes"
         )
     dtype = cost.state.dtype
-    return LowerBound(float(alpha.value), Value(jnp.asarray(P.value, dtype), jnp.asarray(p.value, dtype)))
+    return LowerBound(float(found[0]), Value(jnp.asarray(found[1], dtype), jnp.asarray(found[2], dtype)))
 
 
 def _known(system: Any, cost: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, QuadraticCost]:

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from mbdl.core import IterativeSolver, RecursiveRule, all_finite
+from mbdl.core import RecursiveRule, all_finite
 
+from .iterative_lqr import IterativeLQR
 from .situation import Situation
 
 
@@ -44,14 +45,14 @@ class PredictiveControl(RecursiveRule):
     >>> system = control.LinearSystem(jnp.eye(1), jnp.eye(1), process_noise=jnp.eye(1))
     >>> cost = control.QuadraticCost(jnp.eye(1), jnp.eye(1))
     >>> policy = control.PredictiveControl(control.IterativeLQR(system, cost, horizon=20, iterations=2))
-    >>> policy(jnp.ones((2, 1))).round(3).tolist()  # that of the linear quadratic regulator, -0.618
-    [[-0.6179999709129333], [-0.6179999709129333]]
+    >>> round(float(policy(jnp.ones((1, 1)))[0, 0]), 3)  # that of the linear quadratic regulator
+    -0.618
     """
 
-    solver: IterativeSolver
+    solver: IterativeLQR
 
-    def __init__(self, solver: IterativeSolver):
-        if not isinstance(solver, IterativeSolver) or not hasattr(solver, "initial"):
+    def __init__(self, solver: IterativeLQR):
+        if not isinstance(solver, IterativeLQR):
             raise TypeError(
                 f"PredictiveControl: expected a planner (control.IterativeLQR), got {type(solver).__name__}. For a "
                 "linear system with bounds there is control.LinearPredictiveControl"

@@ -31,11 +31,11 @@ class ResidualSystem(AbstractSystem):
 
     Raises:
         TypeError: for what is no system or no network.
-        ValueError: for an `MLP` of other sizes.
+        ValueError: when it is used, for a network that returns no state.
 
     Differentiable in: state, control, noise, and the parameters of model and network.
 
-    >>> import jax, jax.numpy as jnp
+    >>> import jax, jax.numpy as jnp, mbdl
     >>> from mbdl import control, networks
     >>> model = control.LinearSystem(jnp.eye(2), jnp.ones((2, 1)), process_noise=jnp.eye(2))
     >>> aided = control.ResidualSystem(model, networks.MLP(3, 2, width=8, depth=1, key=jax.random.key(0)))

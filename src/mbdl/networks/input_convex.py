@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -47,7 +48,7 @@ class InputConvex(eqx.Module):
     """
 
     inputs: tuple[Linear, ...]
-    weights: tuple[Float[Array, "out_size width"] | Learned, ...]
+    weights: Any
     activation: Callable[[Array], Array] = eqx.field(static=True)
 
     def __init__(
