@@ -166,3 +166,14 @@ def test_single_precision_is_kept():
         exact = SOLVE(draw(0)).x
     # The tolerance in single precision, and a condition of some ten.
     np.testing.assert_allclose(solution.x, exact, atol=1e-4)
+
+
+def test_sides_that_cross_by_rounding_meet(x64):
+    @jax.jit
+    def solved(low):
+        bounds = (jnp.array([0.0, low]), jnp.array([2.0, 0.0]))
+        return control.solve_qp(control.QuadraticProgram(jnp.eye(2), -jnp.ones(2), bounds=bounds), throw=False)
+
+    assert bool(solved(1e-17).status == control.QPStatus.solved)
+    np.testing.assert_allclose(solved(1e-17).x, [1.0, 0.0], atol=1e-12)
+    assert bool(solved(1e-9).status == control.QPStatus.infeasible)

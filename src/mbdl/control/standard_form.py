@@ -53,7 +53,23 @@ def standard_form(program: QuadraticProgram) -> StandardForm:
     empty = (jnp.zeros((0, size), dtype), jnp.zeros(0, dtype), jnp.zeros(0, dtype))
     matrix, lower, upper = (jnp.concatenate(parts) for parts in zip(*blocks, strict=True)) if blocks else empty
     hessian = 0.5 * (program.hessian + program.hessian.T)
+    (lower, upper), (low, high) = _uncrossed((lower, upper), (low, high))
     return StandardForm(hessian, program.linear, matrix, lower, upper, low, high)
+
+
+def _uncrossed(*sides: tuple[Array, Array]) -> list[tuple[Array, Array]]:
+    """Sides of which a lower one lies above its upper one by rounding, relative to the largest side, made equal.
+
+    Computed sides that should meet do that: a stock that is used up is zero to rounding.
+    """
+    ends = [jnp.where(jnp.isfinite(side), side, 0.0) for pair in sides for side in pair]
+    rounding = 100 * jnp.finfo(ends[0].dtype).eps * largest(*ends)
+    met = []
+    for lower, upper in sides:
+        crossed = (lower > upper) & (lower - upper <= rounding)
+        middle = 0.5 * (jnp.where(crossed, lower, 0.0) + jnp.where(crossed, upper, 0.0))
+        met.append((jnp.where(crossed, middle, lower), jnp.where(crossed, middle, upper)))
+    return met
 
 
 def residual(form: StandardForm, point: Point, tolerance: Float[Array, ""]) -> Float[Array, ""]:
