@@ -161,5 +161,5 @@ def test_an_equality_that_repeats_another_is_no_error_and_one_that_contradicts_i
         eliminate(canonical(cp.Problem(cost, [u[0] == c[0], u[0] == c[1]]), [c], u, []))
     with pytest.raises(ValueError, match="determine all variables, so that nothing is left to decide"):
         eliminate(canonical(cp.Problem(cost, [u == c]), [c], u, []))
-    with pytest.raises(ValueError, match="a constraint of the problem holds no variable"):
-        eliminate(canonical(cp.Problem(cost, [u[0] - u[0] <= c[0]]), [c], u, []))
+    with pytest.raises(ValueError, match="a constraint of the problem holds for no value of its variables"):
+        eliminate(canonical(cp.Problem(cost, [u[0] - u[0] <= -1, u[1] - u[1] <= 1]), [c], u, []))

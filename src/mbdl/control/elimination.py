@@ -16,6 +16,7 @@ _ZERO = 1e-10
 _PROBES = 3
 
 Row = dict[int, float | None]
+Sides = tuple[list[int], list[int]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,14 +31,16 @@ class Elimination:
         general: for each two-sided inequality the rows that bound it from below, and those that bound it from above;
             the first of them gives its coefficients.
         bounds: the same for each variable that is left; the coefficients are one.
+        conditions: the inequalities without variables, which parameters and context alone keep or break.
         scales: for every row, what it is divided by.
     """
 
     pivots: list[tuple[int, int]]
     kept: list[int]
     equalities: list[int]
-    general: list[tuple[list[int], list[int]]]
-    bounds: list[tuple[list[int], list[int]]]
+    general: list[Sides]
+    bounds: list[Sides]
+    conditions: list[int]
     scales: np.ndarray
 
 
@@ -50,17 +53,17 @@ def eliminate(problem: CanonicalProblem) -> Elimination:
     into two-sided ones, and those of one variable with a known coefficient are bounds.
 
     Raises:
-        ValueError: for equalities that depend on each other, or a constraint without variables, which for some
-            parameters cannot hold; and where equalities determine all variables.
+        ValueError: for equalities that depend on each other, an inequality that never holds, and where equalities
+            determine all variables.
     """
     decided = set(problem.decision.index[problem.decision.index >= 0].tolist())
     pivots, dependent = _pivots(_rows(problem)[: problem.equalities], decided)
     while True:
         probes = _probes(problem, pivots)
         tight = _tight(problem, probes, pivots, decided)
-        if tight is None:
+        if not tight:
             break
-        pivots.append(tight)
+        pivots += tight
     used = {row for row, _ in pivots}
     equalities = [row for row in range(problem.equalities) if row not in used and row not in dependent]
     for row in dependent:
@@ -74,8 +77,8 @@ def eliminate(problem: CanonicalProblem) -> Elimination:
             "ConvexPolicy: the equality constraints determine all variables, so that nothing is left to decide"
         )
     inequalities = [row for row in range(problem.equalities, probes.rows) if row not in used]
-    general, bounds, scales = _sides(probes, inequalities)
-    return Elimination(pivots, probes.kept, equalities, general, bounds, scales)
+    general, bounds, conditions, scales = _sides(probes, inequalities)
+    return Elimination(pivots, probes.kept, equalities, general, bounds, conditions, scales)
 
 
 def _rows(problem: CanonicalProblem) -> list[Row]:
@@ -201,42 +204,46 @@ def _clean(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 def _tight(
     problem: CanonicalProblem, probes: _Probes, pivots: list[tuple[int, int]], decided: set[int]
-) -> tuple[int, int] | None:
-    """An inequality that may be taken as tight, and the variable without cost that it then gives."""
+) -> list[tuple[int, int]]:
+    """Inequalities that may be taken as tight, each with the variable without cost that it then gives.
+
+    No two of the variables stand in one row, so that eliminating one leaves the rows of the others as they are.
+    """
     used = {row for row, _ in pivots}
-    rows = [row for row in range(problem.equalities, probes.rows) if row not in used]
+    rows = np.asarray([row for row in range(problem.equalities, probes.rows) if row not in used], int)
+    touched: set[int] = set()
+    found = []
     for column, variable in enumerate(probes.kept):
         if variable in decided or probes.cost[column] or probes.matrix[:, : problem.equalities, column].any():
             continue
         coefficients = probes.matrix[:, rows, column]
         if np.any(np.ptp(coefficients, axis=0) > _ZERO * np.abs(coefficients).max(axis=0)):
             continue
-        lower, upper = np.flatnonzero(coefficients[0] > 0), np.flatnonzero(coefficients[0] < 0)
-        if len(lower) and len(upper) and min(len(lower), len(upper)) == 1:
-            row = rows[int((lower if len(lower) == 1 else upper)[0])]
-            largest = np.abs(probes.matrix[:, row]).max()
-            if abs(probes.matrix[0, row, column]) >= _SMALLEST_TIGHT * largest:
-                return row, variable
-    return None
+        lower, upper = rows[coefficients[0] > 0], rows[coefficients[0] < 0]
+        if min(len(lower), len(upper)) != 1 or touched & {*lower, *upper}:
+            continue
+        row = int((lower if len(lower) == 1 else upper)[0])
+        if abs(probes.matrix[0, row, column]) >= _SMALLEST_TIGHT * np.abs(probes.matrix[:, row]).max():
+            touched |= {*lower, *upper}
+            found.append((row, variable))
+    return found
 
 
-def _sides(
-    probes: _Probes, inequalities: list[int]
-) -> tuple[list[tuple[list[int], list[int]]], list[tuple[list[int], list[int]]], np.ndarray]:
-    """The inequalities as two-sided ones and bounds, and what each row is divided by."""
-    general: list[tuple[list[int], list[int]]] = []
-    bounds: list[tuple[list[int], list[int]]] = [([], []) for _ in probes.kept]
+def _sides(probes: _Probes, inequalities: list[int]) -> tuple[list[Sides], list[Sides], list[int], np.ndarray]:
+    """The inequalities as two-sided ones, bounds and conditions, and what each row is divided by."""
+    general: list[Sides] = []
+    bounds: list[Sides] = [([], []) for _ in probes.kept]
+    conditions: list[int] = []
     scales = np.ones(probes.rows)
     for row in inequalities:
         coefficients = probes.matrix[:, row]
         columns = np.flatnonzero(coefficients.any(axis=0))
         if not columns.size:
-            if probes.offset_is_known(row) and probes.offset[0, row] >= 0:
-                continue
-            raise ValueError(
-                "ConvexPolicy: a constraint of the problem holds no variable, or its variables cancel, so that it "
-                "holds for some parameters alone. Remove it, and check the parameters where they are given"
-            )
+            if not probes.offset_is_known(row):
+                conditions.append(row)
+            elif probes.offset[0, row] < -_ZERO * probes.size[0, row]:
+                raise ValueError("ConvexPolicy: a constraint of the problem holds for no value of its variables")
+            continue
         if columns.size == 1 and np.ptp(coefficients[:, columns[0]]) <= _ZERO * np.abs(coefficients).max():
             value = coefficients[0, columns[0]]
             scales[row] = abs(value)
@@ -254,7 +261,7 @@ def _sides(
     for pair in (*general, *bounds):
         for side in pair:
             _keep_tightest(side, probes, scales)
-    return general, bounds, scales
+    return general, bounds, conditions, scales
 
 
 def _keep_tightest(side: list[int], probes: _Probes, scales: np.ndarray) -> None:
