@@ -8,8 +8,8 @@ import os
 import platform
 from pathlib import Path
 
-NAMES = ("lasso", "unfolded", "lista", "convolution", "filters", "kalmannet")
-PACKAGES = ("mbdl", "jax", "torch", "deepinv", "scikit-learn", "dynamax", "filterpy")
+NAMES = ("lasso", "unfolded", "lista", "convolution", "filters", "kalmannet", "qp")
+PACKAGES = ("mbdl", "jax", "torch", "deepinv", "scikit-learn", "dynamax", "filterpy", "cvxpylayers", "qpax")
 
 
 def main(arguments: list[str] | None = None) -> None:

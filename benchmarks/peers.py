@@ -56,6 +56,25 @@ def filterpy() -> Any:
     return kalman
 
 
+def qpax() -> Any:
+    """qpax, or `Missing`."""
+    try:
+        import qpax
+    except Exception as error:
+        raise Missing(f"cannot be imported ({type(error).__name__}: {error})") from error
+    return qpax
+
+
+def cvxpylayers() -> Any:
+    """The layer of cvxpylayers for PyTorch, or `Missing`."""
+    torch()
+    try:
+        from cvxpylayers.torch import CvxpyLayer
+    except Exception as error:
+        raise Missing(f"cannot be imported ({type(error).__name__}: {error})") from error
+    return CvxpyLayer
+
+
 def train(model: Any, xs: Any, targets: Any, learning_rate: float, **options: Any) -> Callable[[], float]:
     """A program that takes one Adam step a call, and returns the loss."""
     library = torch()

@@ -21,7 +21,7 @@ def _importable(monkeypatch):
     def missing():
         raise timing.Missing("not installed")
 
-    for peer in ("torch", "deepinv", "dynamax", "filterpy"):
+    for peer in ("torch", "deepinv", "dynamax", "filterpy", "cvxpylayers", "qpax"):
         monkeypatch.setattr(peers, peer, missing)
 
 
@@ -202,13 +202,26 @@ def test_kalmannet_tables_have_the_step_and_the_forward_pass():
         assert all("not installed" in m.reason for name, m in measured.items() if name != "mbdl")
 
 
+def test_quadratic_programs_are_measured_against_the_active_set():
+    from benchmarks import qp
+
+    for kind, measured in zip(qp.KINDS, _by_name(qp.run(rounds=1, sizes=((4, 3),))), strict=True):
+        assert set(measured) == set(qp.TOOLS), kind
+        assert len(measured["mbdl"].times) == 1
+        assert all("not installed" in m.reason for name, m in measured.items() if name != "mbdl")
+        assert float(measured["mbdl"].note.split()[-1]) < 1e-9
+    batch = qp.Batch.draw(4, 3)
+    with pytest.raises(ArithmeticError, match="not the right ones"):
+        batch.exact(np.full((4, 3), qp.WIDTH))
+
+
 def test_the_command_lists_what_there_is(capsys):
     from benchmarks import __main__ as command
 
     with pytest.raises(SystemExit):
         command.main(["nonsense"])
     assert (
-        "unknown: nonsense; there are lasso, unfolded, lista, convolution, filters, kalmannet"
+        "unknown: nonsense; there are lasso, unfolded, lista, convolution, filters, kalmannet, qp"
         in capsys.readouterr().err
     )
     settings = command.machine(False)

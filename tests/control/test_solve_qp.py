@@ -1,10 +1,13 @@
-"""Solving quadratic programs, against Clarabel, the exact solution on the active set and central differences."""
+"""Solving quadratic programs: against Clarabel, and each instance's status."""
 
 import cvxpy
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from control.programs import SOLVE, draw, stack
 
+import mbdl
 from mbdl import control
 
 
@@ -29,58 +32,137 @@ def clarabel(program):
     return x.value, problem.value
 
 
-def draw(seed, variables, *, equalities=0, rows=0, rank=None, spread=0.0, bounds=True):
-    """A feasible program; `spread` is the standard deviation of the logarithms of its scales."""
-    rng = np.random.default_rng(seed)
-    scales = lambda n: np.exp(spread * rng.standard_normal(n))  # noqa: E731
-    root = rng.standard_normal((variables, rank or variables)) * scales(variables)[:, None]
-    inside = 0.3 * rng.standard_normal(variables)
-    A, G = rng.standard_normal((equalities, variables)), rng.standard_normal((rows, variables)) * scales(rows)[:, None]
-    upper = np.where(rng.random(rows) < 0.3, np.inf, G @ inside + 0.1)
-    return control.QuadraticProgram(
-        root @ root.T,
-        rng.standard_normal(variables) * scales(variables),
-        equality=(A, A @ inside) if equalities else None,
-        inequality=(G, G @ inside - scales(rows), upper) if rows else None,
-        bounds=(inside - 1.0, inside + 0.5) if bounds else None,
-    )
-
-
 KINDS = {
-    "bounds": {"variables": 5},
-    "all constraints": {"variables": 10, "equalities": 3, "rows": 8, "rank": 6},
-    "badly scaled": {"variables": 10, "equalities": 3, "rows": 8, "rank": 6, "spread": 2.0},
-    "rows alone": {"variables": 6, "rows": 12, "bounds": False},
+    "bounds": {"equalities": 0, "rows": 0},
+    "all constraints": {},
+    "singular hessian": {"rank": 3},
+    "badly scaled": {"rank": 4, "spread": 2.0},
+    "linear": {"rank": 1, "flat": True},
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_solutions_are_those_of_clarabel(kind, x64):
-    solve = jax.jit(lambda program: control.solve_qp(program, throw=False))
-    for seed in range(4):
+    for seed in range(5):
         program = draw(seed, **KINDS[kind])
-        solution, (x, value) = solve(program), clarabel(program)
+        solution, (x, value) = SOLVE(program), clarabel(program)
         assert bool(solution.solved)
         # Clarabel's own tolerance is what is left.
         np.testing.assert_allclose(solution.x, x, rtol=1e-6, atol=1e-6)
         np.testing.assert_allclose(program.objective(solution.x), value, rtol=1e-8, atol=1e-8)
 
 
-def stationarity(program, solution):
-    gradient = program.hessian @ solution.x + program.linear + solution.bound_multipliers
-    if program.equality is not None:
-        gradient += program.equality[0].T @ solution.equality_multipliers
-    if program.inequality is not None:
-        gradient += program.inequality[0].T @ solution.inequality_multipliers
-    return gradient
-
-
 def test_multipliers_fulfil_the_optimality_conditions(x64):
-    program = draw(0, **KINDS["all constraints"])
-    solution = control.solve_qp(program)
-    np.testing.assert_allclose(stationarity(program, solution), 0.0, atol=1e-12)
-    G, lower, upper = program.inequality
-    values, multipliers = G @ solution.x, solution.inequality_multipliers
-    assert np.all((np.abs(values - upper) < 1e-12) | (multipliers <= 0))
-    assert np.all((np.abs(values - lower) < 1e-12) | (multipliers >= 0))
-    assert np.any(multipliers != 0)
+    program = draw(0)
+    solution = SOLVE(program)
+    A, (G, lower, upper) = program.equality[0], program.inequality
+    pull = A.T @ solution.equality_multipliers + G.T @ solution.inequality_multipliers + solution.bound_multipliers
+    np.testing.assert_allclose(program.hessian @ solution.x + program.linear + pull, 0.0, atol=1e-12)
+    for value, multiplier, low, high in (
+        (G @ solution.x, solution.inequality_multipliers, lower, upper),
+        (solution.x, solution.bound_multipliers, *program.bounds),
+    ):
+        assert np.all((np.abs(value - high) < 1e-12) | (multiplier <= 0))
+        assert np.all((np.abs(value - low) < 1e-12) | (multiplier >= 0))
+        assert np.any(multiplier != 0)
+
+
+def batch():
+    """Programs of one shape: solved, infeasible by a row and the bounds, crossed sides, unbounded, not finite."""
+    good = draw(0)
+    (A, b), (G, lower, upper), (low, high) = good.equality, good.inequality, good.bounds
+
+    def changed(
+        hessian=good.hessian, linear=good.linear, equality=(A, b), lower=lower, upper=upper, bounds=(low, high)
+    ):
+        return jax.tree.unflatten(
+            jax.tree.structure(good), jax.tree.leaves((hessian, linear, equality, (G, lower, upper), bounds))
+        )
+
+    beyond = 0.1 + jnp.sum(jnp.maximum(G[0] * low, G[0] * high))
+    free = jnp.full_like(low, jnp.inf)
+    direction = jnp.linalg.svd(jnp.concatenate([A, G]))[2][-1]  # moves no row
+    bent = jnp.eye(5) - jnp.outer(direction, direction)
+    return stack(
+        [
+            good,
+            changed(lower=lower.at[0].set(beyond), upper=upper.at[0].set(beyond + 1)),
+            changed(bounds=(low, low - 1e-3)),
+            changed(hessian=bent, linear=-direction, bounds=(-free, free)),
+            changed(linear=good.linear.at[0].set(jnp.nan)),
+            good,
+        ]
+    )
+
+
+def test_each_instance_has_its_status_and_spoils_no_other(x64):
+    programs = batch()
+    solution = jax.jit(jax.vmap(lambda program: control.solve_qp(program)))(programs)
+    names = ("solved", "infeasible", "infeasible", "unbounded", "maximum_reached", "solved")
+    for k, name in enumerate(names):
+        assert bool((solution.status == getattr(control.QPStatus, name))[k]), k
+    assert np.all(np.isnan(solution.x[1:5]))
+    assert int(solution.iterations[0]) < 200
+    for k in (0, 5):
+        np.testing.assert_allclose(solution.x[k], SOLVE(draw(0)).x, atol=1e-12)
+
+
+def test_an_instance_that_is_not_solved_passes_no_derivative(x64):
+    def loss(programs):
+        return jnp.sum(jax.vmap(lambda program: control.solve_qp(program).x)(programs) ** 2)
+
+    slopes = jax.jit(jax.grad(loss))(batch())
+    for leaf in jax.tree.leaves(slopes):
+        np.testing.assert_array_equal(leaf[1:5], 0.0)
+        assert np.all(np.isfinite(leaf))
+    assert np.any(slopes.linear[0] != 0)
+    jax.tree.map(lambda leaf: np.testing.assert_allclose(leaf[0], leaf[5], atol=1e-12), slopes)
+
+
+@pytest.mark.parametrize(("k", "message"), [(1, "is infeasible"), (3, "is unbounded")])
+def test_a_program_without_a_solution_raises(k, message, x64):
+    program = jax.tree.map(lambda leaf: leaf[k], batch())
+    with pytest.raises(mbdl.ConvergenceError, match=message) as caught:
+        control.solve_qp(program)
+    assert np.all(np.isnan(caught.value.solution.x))
+    assert not bool(control.solve_qp(program, throw=False).solved)
+
+
+def test_values_that_are_not_finite_raise(x64):
+    with pytest.raises(ValueError, match="are not finite; only sides may be infinite"):
+        control.solve_qp(jax.tree.map(lambda leaf: leaf[4], batch()))
+
+
+def test_what_is_not_solved_says_so(x64):
+    with pytest.raises(mbdl.ConvergenceError, match=r"not solved in \d+ iterations"):
+        control.solve_qp(draw(0), tolerance=1e-40)
+
+
+def test_a_warm_start_takes_fewer_iterations(x64):
+    program = draw(1)
+    cold = SOLVE(program)
+    near = draw(1, move=1e-2)
+    warm = control.solve_qp(near, cold)
+    np.testing.assert_allclose(warm.x, SOLVE(near).x, atol=1e-12)
+    assert int(warm.iterations) < 10 < int(SOLVE(near).iterations)
+    assert np.max(np.abs(warm.x - cold.x)) > 1e-5
+
+
+def test_what_is_prepared_serves_other_programs(x64):
+    prepared = control.prepare(draw(2))
+    for program in (draw(2, move=0.1), draw(3)):
+        solution = control.solve_qp(program, prepared=prepared)
+        np.testing.assert_allclose(solution.x, SOLVE(program).x, atol=1e-11)
+
+
+def test_single_precision_is_kept():
+    program = draw(0)
+    solution = SOLVE(program)
+    assert {leaf.dtype for leaf in jax.tree.leaves(solution) if jnp.issubdtype(leaf.dtype, jnp.inexact)} == {
+        np.dtype("float32")
+    }
+    assert bool(solution.solved)
+    with jax.enable_x64(True):
+        exact = SOLVE(draw(0)).x
+    # The tolerance in single precision, and a condition of some ten.
+    np.testing.assert_allclose(solution.x, exact, atol=1e-4)

@@ -56,10 +56,10 @@ class Factor(eqx.Module):
         self.hessian, self.rows, self.fixed = hessian, rows, fixed
         self.matrix = C = jnp.where(rows[:, None], matrix, 0.0)
         free = jnp.where(fixed[:, None], 0.0, jnp.where(fixed, 0.0, 1.0))
-        H = free * (hessian + C.T @ C) + jnp.diag(jnp.where(fixed, 1.0, _small(hessian)))
+        H = free * (hessian + C.T @ C) + jnp.diag(jnp.where(fixed, 1.0, small_of(hessian)))
         self.variables_root = inverse_root(H)
         reduced = jnp.where(fixed, 0.0, C) @ self.variables_root.T
-        self.rows_root = inverse_root(reduced @ reduced.T + jnp.diag(jnp.where(rows, _small(hessian), 1.0)))
+        self.rows_root = inverse_root(reduced @ reduced.T + jnp.diag(jnp.where(rows, small_of(hessian), 1.0)))
 
     def apply(self, point: Point) -> Point:
         """The left side of the conditions; $y$ and $w$ where nothing holds."""
@@ -82,7 +82,7 @@ class Factor(eqx.Module):
         x = jnp.where(self.fixed, right.w, 0.0)
         r = jnp.where(self.fixed, 0.0, right.x - self.hessian @ x)
         s = jnp.where(self.rows, right.y - self.matrix @ x, 0.0)
-        small, C = _small(self.hessian), jnp.where(self.fixed, 0.0, self.matrix)
+        small, C = small_of(self.hessian), jnp.where(self.fixed, 0.0, self.matrix)
         moved = _regularised(self.variables_root, r + C.T @ s, small)
         y = _regularised(self.rows_root, jnp.where(self.rows, C @ moved - s, 0.0), small)
         x = x + moved - _regularised(self.variables_root, C.T @ y, small)
@@ -92,13 +92,14 @@ class Factor(eqx.Module):
     @property
     def singular(self) -> Bool[Array, ""]:
         """Whether the solution is not unique: the rows that hold are dependent, or the minimiser on them is not."""
-        small = _small(self.hessian)
+        small = small_of(self.hessian)
         variables = jnp.sum(jnp.where(self.fixed, 0.0, self.variables_root) ** 2)
         rows = jnp.sum(jnp.where(self.rows, self.rows_root, 0.0) ** 2)
         return small * jnp.maximum(variables, rows) > 0.5
 
 
-def _small(array: Array) -> float:
+def small_of(array: Array) -> float:
+    """What regularises a system of the size one: the square root of the precision."""
     return float(jnp.finfo(array.dtype).eps) ** 0.5
 
 
@@ -111,8 +112,9 @@ def inverse_root(matrix: Array) -> Array:
 
 
 def _regularised(root: Array, right: Array, small: float) -> Array:
-    r"""$M^{-1} (I - \epsilon M^{-1}) r$ for $M = M_0 + \epsilon I$: nothing along the null space of $M_0$."""
-    right = right - small * (root.T @ (root @ right))
+    r"""$M^{-1} (I - \epsilon M^{-1})^2 r$ for $M = M_0 + \epsilon I$: nothing along the null space of $M_0$."""
+    for _ in range(2):  # the first leaves the square root of the precision, which the inverse would raise to one
+        right = right - small * (root.T @ (root @ right))
     return root.T @ (root @ right)
 
 
@@ -125,11 +127,14 @@ def solution_on(form: StandardForm, active: ActiveSet, point: Point) -> Point:
         jnp.where(active.fixed, point.w, 0.0),
     )
     sides = jnp.where(active.lower, form.lower, form.upper)
-    for _ in range(2):
+
+    def correct(_: int, point: Point) -> Point:
         left = factor.apply(point)
-        error = Point(-form.linear - left.x, jnp.where(active.rows, sides - left.y, 0.0), jnp.zeros_like(point.w))
-        point = jax.tree.map(jnp.add, point, factor.solve(error, refinements=0))
-    return point
+        rows = jnp.where(active.rows, sides - left.y, 0.0)
+        error = Point(-form.linear - left.x, rows, jnp.zeros_like(point.w))
+        return jax.tree.map(jnp.add, point, factor.solve(error, refinements=0))
+
+    return jax.lax.fori_loop(0, 2, correct, point)
 
 
 def is_degenerate(form: StandardForm, active: ActiveSet, point: Point) -> Bool[Array, ""]:

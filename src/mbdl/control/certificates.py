@@ -1,39 +1,68 @@
-"""Certificates that a quadratic program has no solution."""
+"""Certificates that a quadratic program has no solution, from directions in which a method diverges."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Bool, Float
 
+from .active_set import inverse_root, small_of
 from .standard_form import Point, StandardForm
 
+NEGLIGIBLE = 1e-2
+"""Relative to the largest, the multipliers of a diverging method that are taken for zero in its limit."""
 
-def certifies_infeasible(form: StandardForm, point: Point) -> Bool[Array, ""]:
-    r"""Whether multipliers prove that no point is feasible (Farkas): $C^\top y = 0$ and
-    $\sup_{l \le z \le u} y^\top z < 0$... in the other sign: every feasible $x$ has
-    $\|x\|_1 \ge -(u^\top y_+ - l^\top y_-) / \|C^\top y\|_\infty$.
 
-    In finite precision: this least size is beyond the precision's reach of the largest finite side.
+def proves_infeasible(form: StandardForm, direction: Point) -> Bool[Array, ""]:
+    r"""Whether the multipliers of a direction prove that no point is feasible, as they are or in the limit they tell.
+
+    By Farkas: for every feasible $x$, $\|x\|_1 \|C^\top y\|_\infty \ge -(u^\top y_+ - l^\top y_-)$. It is a proof
+    when the right side is positive and this least size is beyond the largest finite side by the square root of the
+    precision.
     """
     lower, upper = jnp.concatenate([form.lower, form.low]), jnp.concatenate([form.upper, form.high])
-    multipliers = jnp.concatenate([point.y, point.w])
-    up = jnp.where(jnp.isfinite(upper), jnp.maximum(multipliers, 0.0), 0.0)
-    down = jnp.where(jnp.isfinite(lower), jnp.maximum(-multipliers, 0.0), 0.0)
-    upper, lower = (jnp.where(jnp.isfinite(side), side, 0.0) for side in (upper, lower))
-    support = jnp.sum(upper * up - lower * down)
-    rows, bounds = jnp.split(up - down, [form.lower.shape[0]])
-    pull = jnp.max(jnp.abs(form.matrix.T @ rows + bounds))
-    size = jnp.max(jnp.abs(jnp.concatenate([lower, upper])))
-    return (support < 0) & (pull * size < -_small(support) * support)
+    matrix = jnp.concatenate([form.matrix, jnp.eye(form.linear.shape[0], dtype=form.linear.dtype)])
+    size = jnp.max(jnp.abs(jnp.concatenate([_finite(lower), _finite(upper)])))
+
+    def one_sided(multipliers: Array) -> Array:
+        """Only what has a finite side to press against."""
+        above = jnp.where(jnp.isfinite(upper), jnp.maximum(multipliers, 0.0), 0.0)
+        return above + jnp.where(jnp.isfinite(lower), jnp.minimum(multipliers, 0.0), 0.0)
+
+    def proves(multipliers: Array) -> Array:
+        support = jnp.sum(jnp.where(multipliers > 0, _finite(upper), _finite(lower)) * multipliers)
+        return (support < 0) & (jnp.max(jnp.abs(matrix.T @ multipliers)) * size < -small_of(support) * support)
+
+    raw = one_sided(jnp.concatenate([direction.y, direction.w]))
+    pressed = jnp.abs(raw) > NEGLIGIBLE * jnp.max(jnp.abs(raw))
+    kept = jnp.where(pressed[:, None], matrix, 0.0)
+    limit = jnp.where(pressed, raw, 0.0)
+    for _ in range(2):
+        limit = limit - kept @ _solve(kept.T @ kept, kept.T @ limit)
+    return proves(raw) | proves(one_sided(limit))
 
 
-def certifies_unbounded(form: StandardForm, direction: Array) -> Bool[Array, ""]:
-    r"""Whether a direction proves that the objective has no lower bound where the program is feasible: $P d = 0$,
-    $q^\top d < 0$, and $C d$ leaves no finite side."""
-    moved = jnp.concatenate([form.matrix @ direction, direction])
+def proves_unbounded(form: StandardForm, direction: Float[Array, " variables"]) -> Bool[Array, ""]:
+    r"""Whether a direction proves that the objective falls for ever where the program is feasible, as it is or in the
+    limit it tells: $P d = 0$, $q^\top d < 0$, and $C d$ leaves no finite side."""
     lower, upper = jnp.concatenate([form.lower, form.low]), jnp.concatenate([form.upper, form.high])
-    leaves = jnp.maximum(jnp.where(jnp.isfinite(upper), moved, 0.0), jnp.where(jnp.isfinite(lower), -moved, 0.0))
-    violation = jnp.maximum(jnp.max(leaves), jnp.max(jnp.abs(form.hessian @ direction)))
-    descent = -form.linear @ direction
-    return (descent > 0) & (violation * jnp.max(jnp.abs(form.linear)) < _small(descent) * descent)
+    matrix = jnp.concatenate([form.matrix, jnp.eye(form.linear.shape[0], dtype=form.linear.dtype)])
+
+    def leaves(moved: Array) -> Array:
+        above = jnp.where(jnp.isfinite(upper), jnp.maximum(moved, 0.0), 0.0)
+        return above + jnp.where(jnp.isfinite(lower), jnp.maximum(-moved, 0.0), 0.0)
+
+    def proves(d: Array) -> Array:
+        violation = jnp.maximum(jnp.max(leaves(matrix @ d)), jnp.max(jnp.abs(form.hessian @ d)))
+        descent = -form.linear @ d
+        return (descent > 0) & (violation * jnp.max(jnp.abs(form.linear)) < small_of(descent) * descent)
+
+    moved = matrix @ direction
+    bounded = jnp.isfinite(lower) | jnp.isfinite(upper)
+    along = bounded & ((leaves(moved) > 0) | (jnp.abs(moved) <= NEGLIGIBLE * jnp.max(jnp.abs(moved))))
+    kept = jnp.where(along[:, None], matrix, 0.0)
+    system = form.hessian + kept.T @ kept
+    limit = direction
+    for _ in range(2):
+        limit = limit - _solve(system, system @ limit)
+    return proves(direction) | proves(limit)
 
 
 def crossed(form: StandardForm) -> Bool[Array, ""]:
@@ -41,5 +70,11 @@ def crossed(form: StandardForm) -> Bool[Array, ""]:
     return jnp.any(form.lower > form.upper) | jnp.any(form.low > form.high)
 
 
-def _small(array: Array) -> float:
-    return float(jnp.finfo(array.dtype).eps) ** 0.5
+def _solve(matrix: Array, right: Array) -> Array:
+    """The solution of a semidefinite system, regularised."""
+    root = inverse_root(matrix + small_of(matrix) * jnp.eye(len(matrix), dtype=matrix.dtype))
+    return root.T @ (root @ right)
+
+
+def _finite(side: Array) -> Array:
+    return jnp.where(jnp.isfinite(side), side, 0.0)

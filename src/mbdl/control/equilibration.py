@@ -1,6 +1,7 @@
 """Equilibration of a quadratic program, so that badly scaled variables and rows do not hold its solvers up."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -47,12 +48,14 @@ def equilibrate(hessian: Float[Array, "variables variables"], matrix: Float[Arra
     if not C.shape[0]:
         # A positive semidefinite matrix has its largest entries on the diagonal: one pass is enough.
         return Scaling(_inverse_root(jnp.diagonal(P)), E)
-    for _ in range(_PASSES):
+
+    def balance(_: int, carry: tuple[Array, ...]) -> tuple[Array, ...]:
+        P, C, D, E = carry
         d = _inverse_root(jnp.maximum(jnp.max(P, axis=0), jnp.max(C, axis=0)))
         e = _inverse_root(jnp.max(C, axis=1))
-        P, C = d[:, None] * P * d, e[:, None] * C * d
-        D, E = d * D, e * E
-    return Scaling(D, E)
+        return d[:, None] * P * d, e[:, None] * C * d, d * D, e * E
+
+    return Scaling(*jax.lax.fori_loop(0, _PASSES, balance, (P, C, D, E))[2:])
 
 
 def _inverse_root(norms: Array) -> Array:

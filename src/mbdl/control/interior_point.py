@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float
 from mbdl.core import IterativeSolver, as_leaf
 from mbdl.core.checks import concrete
 
+from .active_set import active_at, solution_on
 from .quadratic_program import QuadraticProgram
 from .standard_form import Point, StandardForm, largest, positive, residual, standard_form
 
@@ -84,9 +85,10 @@ class InteriorPoint(IterativeSolver):
         return (self.fraction,)
 
     def fixed_point(self, state: InteriorState, x: QuadraticProgram) -> InteriorState:
-        """A whole Newton step towards the optimality conditions themselves."""
-        newton = _Newton(standard_form(x), state)
-        return jax.tree.map(jnp.add, state, newton.direction(*newton.products()))
+        """The solution on the active set that the state tells; at the end it is the state's own point."""
+        form, state = standard_form(x), jax.lax.stop_gradient(state)
+        point = interior_point(form, state)
+        return eqx.tree_at(lambda s: s.x, state, solution_on(form, active_at(form, point), point).x)
 
     def residual(self, previous: InteriorState, current: InteriorState, x: QuadraticProgram) -> Float[Array, ""]:
         """The largest relative residual of the optimality conditions."""

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from .active_set import active_at, solution_on
-from .certificates import certifies_infeasible, certifies_unbounded, crossed
+from .certificates import crossed, proves_infeasible, proves_unbounded
 from .interior_point import InteriorState, first_interior, interior_point, interior_step
 from .prepared import inverse
 from .splitting import Penalties, Split, first_split, split_step
@@ -18,8 +18,8 @@ from .standard_form import Point, StandardForm, largest, positive, residual
 BLOCK = 50
 """Steps of the splitting between two looks at what it reached."""
 
-ROUNDS = 3
-"""Blocks of the splitting before the interior-point method."""
+BLOCKS, ALL_BLOCKS = 3, 20
+"""Blocks of the splitting before the interior-point method; all of them, for those that it does not solve either."""
 
 ACTIVE_SETS = 4
 """Active sets that are tried in a row, each from the solution on the one before."""
@@ -49,8 +49,8 @@ class Found(eqx.Module):
 
     def judged(self, form: StandardForm, direction: Point) -> "Found":
         """With a certificate, where the direction of divergence is one."""
-        code = jnp.where(certifies_infeasible(form, direction), INFEASIBLE, SEARCHING)
-        code = jnp.where((code == SEARCHING) & certifies_unbounded(form, direction.x), UNBOUNDED, code)
+        code = jnp.where(proves_infeasible(form, direction), INFEASIBLE, SEARCHING)
+        code = jnp.where((code == SEARCHING) & proves_unbounded(form, direction.x), UNBOUNDED, code)
         return Found(self.point, self.error, jnp.where(self.code == SEARCHING, code, self.code), self.steps)
 
     def after(self, steps: int) -> "Found":
@@ -76,33 +76,34 @@ def search(
     if warm:
         found = _active_sets(form, point, found, tolerance)
 
-    def block(carry: tuple[Split, Penalties, Found]) -> Any:
-        split, penalties, found = carry
-        return _round(form, inverse(form, penalties), split, penalties, found, tolerance)
+    def block(inverse: Array, carry: tuple[Split, Penalties, Found, Array]) -> tuple[Split, Penalties, Found, Array]:
+        split, penalties, found, count = carry
+        split, penalties, found = _block(form, inverse, split, penalties, found, tolerance)
+        return split, penalties, _interior(form, found, count == BLOCKS, tolerance), count + 1
 
-    def first_block(carry: tuple[Split, Penalties, Found]) -> Any:
-        assert first_inverse is not None
-        split, penalties, found = carry
-        return _round(form, first_inverse, split, penalties, found, tolerance)
-
-    carry, rounds = (first_split(form, point), penalties, found), ROUNDS
+    carry, blocks = (first_split(form, point), penalties, found, jnp.ones((), jnp.int32)), ALL_BLOCKS
     if first_inverse is not None:
-        carry, rounds = _while_searching(first_block, carry, 1), ROUNDS - 1
-    carry = _while_searching(block, carry, rounds)
-    return _interior(form, carry[-1], tolerance)
+        start = carry[0]
+        carry, blocks = _while_searching(lambda carry: block(first_inverse, carry), carry, 1), blocks - 1
+        # An inverse of another program's system may have led away from the solution.
+        nearer = residual(form, carry[0].point, tolerance) < residual(form, start.point, tolerance)
+        split, penalties = jax.tree.map(lambda a, b: jnp.where(nearer, a, b), carry[:2], (start, penalties))
+        carry = (split, penalties, *carry[2:])
+    return _while_searching(lambda carry: block(inverse(form, carry[1]), carry), carry, blocks)[2]
 
 
-def _while_searching(body: Callable[[Any], Any], carry: Any, most: int) -> Any:
-    """Repeat while what was found, the last part of the carry, says that the search goes on."""
+def _while_searching(body: Callable[[Any], Any], carry: Any, most: int | Array) -> Any:
+    """Repeat while the part of the carry that says what was found says that the search goes on."""
 
     def going(counted: Any) -> Array:
         carry, count = counted
-        return (carry[-1].code == SEARCHING) & (count < most)
+        (found,) = (part for part in carry if isinstance(part, Found))
+        return (found.code == SEARCHING) & (count < most)
 
     return jax.lax.while_loop(going, lambda c: (body(c[0]), c[1] + 1), (carry, jnp.zeros((), jnp.int32)))[0]
 
 
-def _round(
+def _block(
     form: StandardForm, inverse: Array, split: Split, penalties: Penalties, found: Found, tolerance: Array
 ) -> tuple[Split, Penalties, Found]:
     """A block of the splitting, the active sets from where it ends, and penalties for the next one."""
@@ -113,9 +114,10 @@ def _round(
 
     before, _ = jax.lax.scan(step, split, None, length=BLOCK - 1)
     split, _ = step(before, None)
+    found = _active_sets(form, split.point, found.after(BLOCK), tolerance)
     direction = jax.tree.map(jnp.subtract, split.point, before.point)
-    found = found.judged(form, direction).after(BLOCK)
-    return split, penalties.times(_change(form, split)), _active_sets(form, split.point, found, tolerance)
+    (found,) = _while_searching(lambda carry: (carry[0].judged(form, direction),), (found,), 1)
+    return split, penalties.times(_change(form, split)), found
 
 
 def _change(form: StandardForm, split: Split) -> Float[Array, ""]:
@@ -139,7 +141,7 @@ def _active_sets(form: StandardForm, point: Point, found: Found, tolerance: Arra
     return _while_searching(body, (point, found), ACTIVE_SETS)[-1]
 
 
-def _interior(form: StandardForm, found: Found, tolerance: Array) -> Found:
+def _interior(form: StandardForm, found: Found, now: Array, tolerance: Array) -> Found:
     """The interior-point method, with the solution on the active set that each step tells."""
     fraction = jnp.asarray(INTERIOR_FRACTION, tolerance.dtype)
 
@@ -150,6 +152,6 @@ def _interior(form: StandardForm, found: Found, tolerance: Array) -> Found:
         outer = solution_on(form, active_at(form, inner), inner)
         found = found.better(inner, residual(form, inner, tolerance), tolerance)
         found = found.better(outer, residual(form, outer, tolerance), tolerance)
-        return state, found.judged(form, inner).after(1)
+        return state, found.after(1)
 
-    return _while_searching(body, (first_interior(form), found), INTERIOR_STEPS)[-1]
+    return _while_searching(body, (first_interior(form), found), jnp.where(now, INTERIOR_STEPS, 0))[-1]

@@ -70,12 +70,11 @@ def solve_qp(
     [[1.0, 0.0], [0.0, 0.0]]
     """
     solution, valid = _solve(program, warm_start, prepared, tolerance)
-    if is_concrete(valid) and not bool(valid):
-        raise ValueError(
-            "solve_qp: the program is not valid: some of its values are not finite (sides may be infinite)"
-        )
-    if throw and is_concrete(solution.residual):
-        solution.check()
+    if all(map(is_concrete, jax.tree.leaves((program, solution)))):
+        if not bool(valid):
+            raise ValueError("solve_qp: some values of the program are not finite; only sides may be infinite")
+        if throw:
+            solution.check()
     return solution
 
 

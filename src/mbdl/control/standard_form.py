@@ -58,11 +58,12 @@ def standard_form(program: QuadraticProgram) -> StandardForm:
 
 def residual(form: StandardForm, point: Point, tolerance: Float[Array, ""]) -> Float[Array, ""]:
     r"""How far a point is from the optimality conditions: the larger of the dual residual, relative to the largest of
-    its terms, and the natural residuals $C x - \Pi_{[l, u]}(C x + y)$ and $x - \Pi_{[\underline x, \bar x]}(x + w)$,
-    relative to the largest of $C x$ and $x$ (not below what rounding of the gradient makes of zero)."""
+    $P x$ and $q$, and the natural residuals $C x - \Pi_{[l, u]}(C x + y)$ and
+    $x - \Pi_{[\underline x, \bar x]}(x + w)$, relative to the largest of $C x$ and $x$ (not below what rounding of the
+    gradient makes of zero)."""
     curvature, pull = form.hessian @ point.x, form.matrix.T @ point.y
     values = form.matrix @ point.x
-    slope = largest(curvature, form.linear, pull, point.w)
+    slope = largest(curvature, form.linear)
     rounding = 100 * jnp.finfo(slope.dtype).eps / tolerance
     size = jnp.maximum(largest(point.x, values), rounding * slope)
     rows = values - jnp.clip(values + point.y, form.lower, form.upper)
