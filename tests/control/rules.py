@@ -1,6 +1,7 @@
 """The policies of this package, small, for the laws in `tests/test_laws.py`."""
 
 import cvxpy
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 
@@ -146,6 +147,59 @@ def interior_point():
     return control.InteriorPoint(fraction=0.9, iterations=4), program()
 
 
+@mbdl.register
+class Bend(eqx.Module):
+    """A smooth transition with a matrix to learn."""
+
+    matrix: jax.Array
+
+    def __call__(self, state, control, noise, time):
+        return jnp.tanh(self.matrix @ state) + jnp.stack([0.3 * control[0], control[0]]) + noise
+
+
+@mbdl.register
+def noise(key, time):
+    return 0.1 * jax.random.normal(key, (2,), _dtype())
+
+
+def nonlinear():
+    return control.System(Bend(0.8 * _normal(20, 2, 2)), noise=noise, initial=_normal(4, 2), control_size=1)
+
+
+def iterative_lqr(**changes):
+    """Of three controls a bound clamps one."""
+    how = {
+        "constraints": control.Constraints(control=(-0.3, 0.5)),
+        "initial": 0.1 * _normal(23, 3, 1),
+        "regularisation": 1e-3,
+        "step_sizes": jnp.asarray([1.0, 0.4], _dtype()),
+    }
+    price = control.QuadraticCost(_spread(6, 2), _spread(7, 1))
+    return control.IterativeLQR(nonlinear(), price, **{"horizon": 3, "iterations": 2, **how, **changes}), _normal(9, 2)
+
+
+def predictive():
+    """With a learned residual of the model and a learned terminal value."""
+    mlp = networks.MLP(3, 2, width=2, depth=1, activation=jnp.tanh, dtype=_dtype(), key=jax.random.key(24))
+    aided = control.ResidualSystem(nonlinear(), mbdl.core.Learned(mlp))
+    value = networks.InputConvex(2, width=2, depth=1, dtype=_dtype(), key=jax.random.key(25))
+    price = control.LearnedTerminalCost(control.QuadraticCost(_spread(6, 2), _spread(7, 1)), value)
+    planner = control.IterativeLQR(
+        aided, price, horizon=2, iterations=1, regularisation=1e-3, step_sizes=jnp.ones(1, _dtype())
+    )
+    return control.PredictiveControl(planner), states(3)
+
+
+def linear_predictive():
+    limits = control.Constraints(control=(-0.2, 9.0))
+    price = control.QuadraticCost(_spread(6, 2), _spread(7, 1))
+    return control.LinearPredictiveControl(system(), price, limits, horizon=2), states(3)
+
+
+def prediction():
+    return control.Prediction(nonlinear()), (_normal(9, 2), _normal(26, 1), jnp.asarray(3))
+
+
 def convex_policy_unfolded():
     problem, x, effect, u, values = convex_problem()
     values[effect] = jnp.asarray([1.0, 0.5], _dtype())
@@ -155,18 +209,22 @@ def convex_policy_unfolded():
 
 
 RULES = {
+    "Clipped": clipped,
     "ConvexPolicy": convex_policy,
     "ConvexPolicy, unfolded": convex_policy_unfolded,
     "ConvexPolicy, features": convex_policy_with_features,
     "InteriorPoint": interior_point,
-    "OperatorSplitting": operator_splitting,
-    "Clipped": clipped,
+    "IterativeLQR": iterative_lqr,
     "LQR": lqr,
     "LQR, horizon": lqr_finite,
     "LQR, time-varying": lqr_time_varying,
     "LQG": lqg,
     "LQG, KalmanNet": lqg_kalmannet,
     "LinearFeedback": linear_feedback,
+    "LinearPredictiveControl": linear_predictive,
+    "OperatorSplitting": operator_splitting,
+    "Prediction": prediction,
+    "PredictiveControl": predictive,
     "RecurrentPolicy": recurrent_policy,
     "StateFeedback": state_feedback,
 }

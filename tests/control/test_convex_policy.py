@@ -99,6 +99,31 @@ def test_a_step_without_solution_has_a_status_and_leaves_the_others_as_they_are(
     np.testing.assert_allclose(course.output[2], found.decision[2], atol=1e-6)
 
 
+def test_a_constraint_on_the_context_alone_makes_a_step_infeasible_and_the_horizon_is_condensed():
+    """Predictive control with bounds on all states, the first one, which is given, among them."""
+    A, B = np.array([[1.0, 0.5], [0.0, 1.0]]), np.array([[0.1], [0.5]])
+    x, states, controls, u = (
+        cp.Parameter(2, "x"),
+        cp.Variable((2, 4), "states"),
+        cp.Variable((1, 3)),
+        cp.Variable(1, "u"),
+    )
+    constraints = [states[:, 0] == x, states[:, 1:] == A @ states[:, :-1] + B @ controls, cp.abs(states) <= 2]
+    cost = cp.sum_squares(states) + cp.sum_squares(controls)
+    problem = cp.Problem(cp.Minimize(cost), [*constraints, cp.abs(controls) <= 1, u == controls[:, 0]])
+    policy = control.ConvexPolicy(problem, context=[x], decision=u)
+    assert policy.program.left == 3
+    xs = jnp.array([[1.9, -1.0], [2.1, -1.0], [-1.0, 2.0]])
+    found = jax.vmap(lambda x: policy.solve(x, throw=False))(xs)
+    assert (found.status == control.QPStatus.infeasible).tolist() == [False, True, False]
+    assert jnp.isnan(found.decision[1]).all()
+    for at in (0, 2):
+        x.value = np.asarray(xs[at], float)
+        problem.solve(cp.CLARABEL, **PRECISE)
+        np.testing.assert_allclose(found.decision[at], u.value, atol=1e-5)
+        np.testing.assert_allclose(found.variables["states"][at], states.value, atol=1e-5)
+
+
 def test_constraints_that_may_be_broken_are_kept_where_they_can_be():
     policy = limited(soft=True)
     xs = jnp.array([[0.3, -1.0], [0.3, 1.5], [0.9, 0.2]])

@@ -34,4 +34,9 @@ def upsample():
     return networks.NetworkRule(network), _image(5, 4)
 
 
-RULES = {"MLP": mlp, "DnCNN": dncnn, "UNet": unet, "UpsampleCNN": upsample}
+def input_convex():
+    network = networks.InputConvex(3, width=4, depth=2, dtype=_dtype(), key=jax.random.key(4))
+    return networks.NetworkRule(network), _image(3)
+
+
+RULES = {"InputConvex": input_convex, "MLP": mlp, "DnCNN": dncnn, "UNet": unet, "UpsampleCNN": upsample}

@@ -7,17 +7,24 @@ from .cost import AbstractCost, Cost, QuadraticCost, Stage
 from .evaluate import compare_policies
 from .feedback import Clipped, LinearFeedback, StateFeedback
 from .interior_point import InteriorPoint, InteriorState
+from .iterative_lqr import IterativeLQR
+from .learned_terminal_cost import LearnedTerminalCost
+from .linear_predictive import LinearPredictiveControl
 from .linear_system import LinearSystem
+from .lower_bound import LowerBound, quadratic_lower_bound
 from .lqg import LQG
 from .lqr import LQR
 from .operator_splitting import OperatorSplitting, SplittingState
+from .predictive import PredictiveControl
 from .prepared import Prepared, prepare
 from .program_solution import ProgramSolution
 from .qp_solution import QPSolution, QPStatus
 from .quadratic_program import QuadraticProgram
 from .recurrent_policy import RecurrentPolicy
+from .residual_system import Prediction, ResidualSystem, transitions
 from .riccati_recursion import Feedback, Value
 from .simulate import MeanCost, Trajectories, simulate
+from .situation import Situation
 from .solve_qp import solve_qp
 from .system import AbstractSystem, StateSpace, System, as_system
 from .vehicle import RoadNoise, Vehicle, VehicleFeatures
@@ -36,10 +43,16 @@ __all__ = [
     "Feedback",
     "InteriorPoint",
     "InteriorState",
+    "IterativeLQR",
+    "LearnedTerminalCost",
     "LinearFeedback",
+    "LinearPredictiveControl",
     "LinearSystem",
+    "LowerBound",
     "MeanCost",
     "OperatorSplitting",
+    "Prediction",
+    "PredictiveControl",
     "Prepared",
     "ProgramSolution",
     "QPSolution",
@@ -47,7 +60,9 @@ __all__ = [
     "QuadraticCost",
     "QuadraticProgram",
     "RecurrentPolicy",
+    "ResidualSystem",
     "RoadNoise",
+    "Situation",
     "SplittingState",
     "Stage",
     "StateFeedback",
@@ -61,6 +76,8 @@ __all__ = [
     "closed_loop",
     "compare_policies",
     "prepare",
+    "quadratic_lower_bound",
     "simulate",
     "solve_qp",
+    "transitions",
 ]

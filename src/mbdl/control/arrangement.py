@@ -65,6 +65,7 @@ def quadratic_family(problem: CanonicalProblem, dtype: Any) -> ParametrisedProgr
         general_upper=_layers([upper for _, upper in left.general], place),
         lower=_layers([lower for lower, _ in left.bounds], place),
         upper=_layers([upper for _, upper in left.bounds], place),
+        conditions=jnp.asarray([place[row] for row in left.conditions], jnp.int32),
         place=jnp.asarray(standing, jnp.int32),
         decision=jnp.asarray(np.where(decided >= 0, standing[decided], -1), jnp.int32),
         pivots=len(left.pivots),
@@ -77,7 +78,8 @@ def _rows(left: Elimination) -> list[int]:
     """The rows in their order here; those that are not needed are not among them."""
     general = [lower[0] for lower, _ in left.general]
     sides = [row for pair in (*left.general, *left.bounds) for side in pair for row in side]
-    return [row for row, _ in left.pivots] + left.equalities + general + sorted(set(sides) - set(general))
+    others = sorted(set(sides) - set(general)) + left.conditions
+    return [row for row, _ in left.pivots] + left.equalities + general + others
 
 
 def _inverse(order: list[int], size: int) -> np.ndarray:

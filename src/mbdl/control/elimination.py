@@ -6,16 +6,17 @@ import numpy as np
 import scipy.sparse
 
 from .canonical import CanonicalProblem
+from .probes import ZERO, Probes, probe, thetas, way_back
 
 # Coefficients of a row of the equalities that are smaller, relative to the row's largest one, are no pivots.
 _SMALLEST_PIVOT = 1e-4
 # The same for a row of the inequalities: to eliminate by it is a choice, which must not cost accuracy.
 _SMALLEST_TIGHT = 0.1
-# What is smaller, relative to the terms that it is the sum of, is zero: rounding leaves some 1e-15.
-_ZERO = 1e-10
-_PROBES = 3
+# What an eliminated variable may be at most of one that is left, where there is a choice.
+_GROWTH = 10.0
 
 Row = dict[int, float | None]
+Sides = tuple[list[int], list[int]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,21 +24,23 @@ class Elimination:
     """What is left of a parametrised quadratic program.
 
     Attributes:
-        pivots: pairs of a row, which holds with equality, and the variable that it gives. Their matrix is invertible
-            for all parameters: in its triangular factors the diagonal does not depend on them.
+        pivots: the rows that hold with equality, each with a variable that they give. Their matrix is invertible for
+            all parameters: its determinant does not depend on them.
         kept: the variables that are left.
         equalities: the rows that are left of the equalities.
         general: for each two-sided inequality the rows that bound it from below, and those that bound it from above;
             the first of them gives its coefficients.
         bounds: the same for each variable that is left; the coefficients are one.
+        conditions: the inequalities without variables, which parameters and context alone keep or break.
         scales: for every row, what it is divided by.
     """
 
     pivots: list[tuple[int, int]]
     kept: list[int]
     equalities: list[int]
-    general: list[tuple[list[int], list[int]]]
-    bounds: list[tuple[list[int], list[int]]]
+    general: list[Sides]
+    bounds: list[Sides]
+    conditions: list[int]
     scales: np.ndarray
 
 
@@ -50,17 +53,18 @@ def eliminate(problem: CanonicalProblem) -> Elimination:
     into two-sided ones, and those of one variable with a known coefficient are bounds.
 
     Raises:
-        ValueError: for equalities that depend on each other, or a constraint without variables, which for some
-            parameters cannot hold; and where equalities determine all variables.
+        ValueError: for equalities that depend on each other, an inequality that never holds, and where equalities
+            determine all variables.
     """
     decided = set(problem.decision.index[problem.decision.index >= 0].tolist())
     pivots, dependent = _pivots(_rows(problem)[: problem.equalities], decided)
+    pivots = _exchanged(problem, pivots, decided)
     while True:
-        probes = _probes(problem, pivots)
+        probes = probe(problem, pivots)
         tight = _tight(problem, probes, pivots, decided)
-        if tight is None:
+        if not tight:
             break
-        pivots.append(tight)
+        pivots += tight
     used = {row for row, _ in pivots}
     equalities = [row for row in range(problem.equalities) if row not in used and row not in dependent]
     for row in dependent:
@@ -74,8 +78,8 @@ def eliminate(problem: CanonicalProblem) -> Elimination:
             "ConvexPolicy: the equality constraints determine all variables, so that nothing is left to decide"
         )
     inequalities = [row for row in range(problem.equalities, probes.rows) if row not in used]
-    general, bounds, scales = _sides(probes, inequalities)
-    return Elimination(pivots, probes.kept, equalities, general, bounds, scales)
+    general, bounds, conditions, scales = _sides(probes, inequalities)
+    return Elimination(pivots, probes.kept, equalities, general, bounds, conditions, scales)
 
 
 def _rows(problem: CanonicalProblem) -> list[Row]:
@@ -130,114 +134,84 @@ def _subtract(row: Row, eliminating: Row, pivot: int) -> None:
             row[variable] = None
             continue
         change = factor / divisor * value
-        if abs(old - change) > _ZERO * (abs(old) + abs(change)):
+        if abs(old - change) > ZERO * (abs(old) + abs(change)):
             row[variable] = old - change
         else:
             row.pop(variable, None)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Probes:
-    """The reduced program at a few random parameters: what is zero, or equal, at all of them is so everywhere.
+def _exchanged(problem: CanonicalProblem, pivots: list[tuple[int, int]], decided: set[int]) -> list[tuple[int, int]]:
+    """The pivots with variables exchanged, until none that is eliminated is a large multiple of one that is left.
 
-    Attributes:
-        kept: the variables that are left.
-        cost: whether a variable that is left has a cost, `[kept]`.
-        matrix: the coefficients of every row, `[probe row kept]`, exact zeros where they are zero.
-        offset: its constants, `[probe row]`.
-        size: the sum of the absolute values that each constant is a sum of, `[probe row]`.
+    An exchange multiplies the determinant by that multiple, which must be a known number. So it stays independent of
+    the parameters, and grows, which comes to an end.
     """
-
-    kept: list[int]
-    cost: np.ndarray
-    matrix: np.ndarray
-    offset: np.ndarray
-    size: np.ndarray
-
-    @property
-    def rows(self) -> int:
-        return self.matrix.shape[1]
-
-    def offset_is_zero(self, row: int) -> bool:
-        return bool(np.all(np.abs(self.offset[:, row]) <= _ZERO * np.maximum(self.size[:, row], 1e-300)))
-
-    def offset_is_known(self, row: int) -> bool:
-        return bool(np.ptp(self.offset[:, row]) <= _ZERO * np.max(self.size[:, row]))
-
-    def same(self, row: int, other: int, sign: float) -> bool:
-        """Whether two rows have the same coefficients, but for the sign."""
-        first, second = self.matrix[:, row], sign * self.matrix[:, other]
-        return bool(np.all(np.abs(first - second) <= _ZERO * np.abs(first).max()))
-
-
-def _probes(problem: CanonicalProblem, pivots: list[tuple[int, int]]) -> _Probes:
-    draws = np.random.default_rng(0)
-    size, count = problem.linear.shape[0], problem.offset.shape[0]
-    rows, eliminated = [row for row, _ in pivots], [variable for _, variable in pivots]
-    kept = sorted(set(range(size)) - set(eliminated))
-    costs, matrices, offsets, sizes = [], [], [], []
-    for _ in range(_PROBES):
-        theta = np.append(draws.uniform(0.5, 1.5, problem.linear.shape[1] - 1), 1.0)
-        P = (problem.hessian @ theta).reshape(size, size)
-        A = (problem.matrix @ theta).reshape(count, size, order="F")
-        q, b = problem.linear @ theta, problem.offset @ theta
-        S, s = np.zeros((size, len(kept))), np.zeros(size)
-        S[kept, range(len(kept))] = 1.0
-        solved = np.linalg.solve(A[np.ix_(rows, eliminated)], np.column_stack([A[np.ix_(rows, kept)], b[rows]]))
-        S[eliminated], s[eliminated] = -solved[:, :-1], -solved[:, -1]
-        S[np.abs(S) <= _ZERO * np.abs(S).max(initial=1.0)] = 0.0
-        costs.append(_clean(S.T, P @ S).any(axis=1) | (_clean(S.T, (P @ s + q)[:, None]) != 0)[:, 0])
-        matrices.append(_clean(A, S))
-        offsets.append(A @ s + b)
-        sizes.append(np.abs(A) @ np.abs(s) + np.abs(b))
-    return _Probes(kept, np.any(costs, axis=0), np.stack(matrices), np.stack(offsets), np.stack(sizes))
-
-
-def _clean(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """A product of matrices with exact zeros where it is zero but for rounding."""
-    product = left @ right
-    return np.where(np.abs(product) <= _ZERO * (np.abs(left) @ np.abs(right)), 0.0, product)
+    if not pivots or len(pivots) == problem.linear.shape[0]:
+        return pivots
+    eliminated = [variable for _, variable in pivots]
+    probes = [way_back(problem, pivots, theta) for theta in thetas(problem)]
+    kept = probes[0].kept
+    S = np.stack([probe.S[eliminated] for probe in probes])
+    free = np.asarray([variable not in decided for variable in kept])
+    while True:
+        known = np.ptp(S, axis=0) <= ZERO * np.abs(S).max(axis=0)
+        sizes = np.where(known & free, np.abs(S[0]), 0.0)
+        i, j = np.unravel_index(np.argmax(sizes), sizes.shape)
+        if sizes[i, j] <= _GROWTH:
+            return [(row, variable) for (row, _), variable in zip(pivots, eliminated, strict=True)]
+        pivot, column = S[:, i, j, None], S[:, :, j].copy()
+        given = -S[:, i] / pivot
+        given[:, j] = 1 / pivot[:, 0]
+        S[:, :, j] = 0.0
+        S += column[:, :, None] * given[:, None, :]
+        S[:, i] = given
+        eliminated[i], kept[j] = kept[j], eliminated[i]
+        free[j] = True
 
 
 def _tight(
-    problem: CanonicalProblem, probes: _Probes, pivots: list[tuple[int, int]], decided: set[int]
-) -> tuple[int, int] | None:
-    """An inequality that may be taken as tight, and the variable without cost that it then gives."""
+    problem: CanonicalProblem, probes: Probes, pivots: list[tuple[int, int]], decided: set[int]
+) -> list[tuple[int, int]]:
+    """Inequalities that may be taken as tight, each with the variable without cost that it then gives.
+
+    No two of the variables stand in one row, so that eliminating one leaves the rows of the others as they are.
+    """
     used = {row for row, _ in pivots}
-    rows = [row for row in range(problem.equalities, probes.rows) if row not in used]
+    rows = np.asarray([row for row in range(problem.equalities, probes.rows) if row not in used], int)
+    touched: set[int] = set()
+    found = []
     for column, variable in enumerate(probes.kept):
         if variable in decided or probes.cost[column] or probes.matrix[:, : problem.equalities, column].any():
             continue
         coefficients = probes.matrix[:, rows, column]
-        if np.any(np.ptp(coefficients, axis=0) > _ZERO * np.abs(coefficients).max(axis=0)):
+        if np.any(np.ptp(coefficients, axis=0) > ZERO * np.abs(coefficients).max(axis=0)):
             continue
-        lower, upper = np.flatnonzero(coefficients[0] > 0), np.flatnonzero(coefficients[0] < 0)
-        if len(lower) and len(upper) and min(len(lower), len(upper)) == 1:
-            row = rows[int((lower if len(lower) == 1 else upper)[0])]
-            largest = np.abs(probes.matrix[:, row]).max()
-            if abs(probes.matrix[0, row, column]) >= _SMALLEST_TIGHT * largest:
-                return row, variable
-    return None
+        lower, upper = rows[coefficients[0] > 0], rows[coefficients[0] < 0]
+        if min(len(lower), len(upper)) != 1 or touched & {*lower, *upper}:
+            continue
+        row = int((lower if len(lower) == 1 else upper)[0])
+        if abs(probes.matrix[0, row, column]) >= _SMALLEST_TIGHT * np.abs(probes.matrix[:, row]).max():
+            touched |= {*lower, *upper}
+            found.append((row, variable))
+    return found
 
 
-def _sides(
-    probes: _Probes, inequalities: list[int]
-) -> tuple[list[tuple[list[int], list[int]]], list[tuple[list[int], list[int]]], np.ndarray]:
-    """The inequalities as two-sided ones and bounds, and what each row is divided by."""
-    general: list[tuple[list[int], list[int]]] = []
-    bounds: list[tuple[list[int], list[int]]] = [([], []) for _ in probes.kept]
+def _sides(probes: Probes, inequalities: list[int]) -> tuple[list[Sides], list[Sides], list[int], np.ndarray]:
+    """The inequalities as two-sided ones, bounds and conditions, and what each row is divided by."""
+    general: list[Sides] = []
+    bounds: list[Sides] = [([], []) for _ in probes.kept]
+    conditions: list[int] = []
     scales = np.ones(probes.rows)
     for row in inequalities:
         coefficients = probes.matrix[:, row]
         columns = np.flatnonzero(coefficients.any(axis=0))
         if not columns.size:
-            if probes.offset_is_known(row) and probes.offset[0, row] >= 0:
-                continue
-            raise ValueError(
-                "ConvexPolicy: a constraint of the problem holds no variable, or its variables cancel, so that it "
-                "holds for some parameters alone. Remove it, and check the parameters where they are given"
-            )
-        if columns.size == 1 and np.ptp(coefficients[:, columns[0]]) <= _ZERO * np.abs(coefficients).max():
+            if not probes.offset_is_known(row):
+                conditions.append(row)
+            elif probes.offset[0, row] < -ZERO * probes.size[0, row]:
+                raise ValueError("ConvexPolicy: a constraint of the problem holds for no value of its variables")
+            continue
+        if columns.size == 1 and np.ptp(coefficients[:, columns[0]]) <= ZERO * np.abs(coefficients).max():
             value = coefficients[0, columns[0]]
             scales[row] = abs(value)
             bounds[columns[0]][0 if value > 0 else 1].append(row)
@@ -254,10 +228,10 @@ def _sides(
     for pair in (*general, *bounds):
         for side in pair:
             _keep_tightest(side, probes, scales)
-    return general, bounds, scales
+    return general, bounds, conditions, scales
 
 
-def _keep_tightest(side: list[int], probes: _Probes, scales: np.ndarray) -> None:
+def _keep_tightest(side: list[int], probes: Probes, scales: np.ndarray) -> None:
     """Of the rows of one side whose constants are known numbers, keep the one that implies the others."""
     known = [row for row in side if probes.offset_is_known(row)]
     if len(known) > 1:

@@ -62,6 +62,7 @@ class ParametrisedProgram(eqx.Module):
         general_lower, general_upper: the rows that bound each two-sided inequality, -1 for none; several along the
             first axis.
         lower, upper: the same for each variable that is left.
+        conditions: the inequalities without variables, which parameters and context alone keep or break.
         place: where each variable of the problem stands.
         decision: where the entries of the decision stand, -1 for one that is zero.
         pivots, equalities: how many rows eliminate a variable, and how many equalities are left.
@@ -76,6 +77,7 @@ class ParametrisedProgram(eqx.Module):
     general_upper: Int[Array, "layers inequalities"]
     lower: Int[Array, "layers left"]
     upper: Int[Array, "layers left"]
+    conditions: Int[Array, " conditions"]
     place: Int[Array, " variables"]
     decision: Int[Array, " decision"]
     pivots: int = eqx.field(static=True)
@@ -121,6 +123,7 @@ class ParametrisedProgram(eqx.Module):
         else:
             state = starting_state(solver, program, memory.previous, self.fixed_matrices)
             state, solution = iterated(solver, state, program)
+        solution = self._conditional(solution, reduced, context)
         decision = reduced.decision @ solution.x + affine(reduced.decision_offset, context)
         # What is no solution is no point to start from.
         kept = finite_or(state, memory.previous)
@@ -179,6 +182,15 @@ class ParametrisedProgram(eqx.Module):
         if self.lower.shape[0] or self.upper.shape[0]:
             bounds = -_smallest(values, self.lower), _smallest(values, self.upper)
         return QuadraticProgram(reduced.hessian, linear, equality=equality, inequality=inequality, bounds=bounds)
+
+    def _conditional(self, solution: Any, reduced: ReducedProgram, context: Array) -> Any:
+        """The solution where the conditions are kept, to the precision of the search; else none."""
+        if not self.conditions.size:
+            return solution
+        values = affine(reduced.inequality_offset, context)[self.conditions]
+        kept = jnp.all(values >= -(float(jnp.finfo(values.dtype).eps) ** 0.6))
+        status = QPStatus.where(kept, solution.status, QPStatus.infeasible)
+        return eqx.tree_at(lambda s: (s.x, s.status), solution, (jnp.where(kept, solution.x, jnp.nan), status))
 
     def _apart(self, reduced: ReducedProgram) -> QuadraticProgram:
         """A program with the sides that there are, at places that are not equal."""

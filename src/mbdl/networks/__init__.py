@@ -6,6 +6,7 @@ from .conv import Conv
 from .denoiser import AbstractDenoiser
 from .dncnn import DnCNN
 from .gru import GRU
+from .input_convex import InputConvex
 from .mlp import MLP, Linear
 from .resampling import depth_to_space, space_to_depth, upsample
 from .rule import NetworkRule
@@ -18,6 +19,7 @@ __all__ = [
     "Conv",
     "DnCNN",
     "GRU",
+    "InputConvex",
     "Linear",
     "MLP",
     "NetworkRule",
