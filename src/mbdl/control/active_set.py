@@ -38,7 +38,7 @@ def active_at(form: StandardForm, point: Point) -> ActiveSet:
 
 
 class Factor(eqx.Module):
-    r"""A factor of the optimality conditions $P x + C_a^\top y + w = r, \; C_a x = s, \; x_f = t$ on an active set.
+    r"""The inverse of the optimality conditions $P x + C_a^\top y + w = r, \; C_a x = s, \; x_f = t$ on an active set.
 
     Eliminates the fixed variables, then the free ones with $H = P + C_a^\top C_a$, then the rows that hold. Where the
     system is singular its solution is that of least norm to the square root of the precision: $H$ and the Schur
@@ -49,17 +49,20 @@ class Factor(eqx.Module):
     matrix: Float[Array, "rows variables"]
     rows: Bool[Array, " rows"]
     fixed: Bool[Array, " variables"]
-    variables_root: Float[Array, "variables variables"]
-    rows_root: Float[Array, "rows rows"]
+    by_variables: Float[Array, "variables variables"]
+    by_rows: Float[Array, "rows rows"]
+    singular: Bool[Array, ""]
 
     def __init__(self, hessian: Array, matrix: Array, rows: Array, fixed: Array):
         self.hessian, self.rows, self.fixed = hessian, rows, fixed
         self.matrix = C = jnp.where(rows[:, None], matrix, 0.0)
-        free = jnp.where(fixed[:, None], 0.0, jnp.where(fixed, 0.0, 1.0))
-        H = free * (hessian + C.T @ C) + jnp.diag(jnp.where(fixed, 1.0, small_of(hessian)))
-        self.variables_root = inverse_root(H)
-        reduced = jnp.where(fixed, 0.0, C) @ self.variables_root.T
-        self.rows_root = inverse_root(reduced @ reduced.T + jnp.diag(jnp.where(rows, small_of(hessian), 1.0)))
+        small = small_of(hessian)
+        held = fixed[:, None] | fixed
+        system = jnp.where(held, 0.0, hessian + C.T @ C) + jnp.diag(jnp.where(fixed, 1.0, small))
+        self.by_variables, free = _inverse(system, ~fixed)
+        C = jnp.where(fixed, 0.0, C)
+        self.by_rows, independent = _inverse(C @ self.by_variables @ C.T + jnp.diag(jnp.where(rows, small, 1.0)), rows)
+        self.singular = jnp.maximum(free, independent) > 0.5
 
     def apply(self, point: Point) -> Point:
         """The left side of the conditions; $y$ and $w$ where nothing holds."""
@@ -70,32 +73,23 @@ class Factor(eqx.Module):
             jnp.where(self.fixed, point.x, point.w),
         )
 
-    def solve(self, right: Point, *, refinements: int = 1) -> Point:
-        """The point with which the left side is `right`."""
-        solution = self._solve(right)
-        for _ in range(refinements):
-            error = jax.tree.map(jnp.subtract, right, self.apply(solution))
-            solution = jax.tree.map(jnp.add, solution, self._solve(error))
-        return solution
+    def solve(self, right: Point) -> Point:
+        """The point with which the left side is `right`, refined once."""
+        return self.corrected(right, self.corrected(right, jax.tree.map(jnp.zeros_like, right)))
+
+    def corrected(self, right: Point, point: Point) -> Point:
+        """A point, moved by what its left side lacks."""
+        lacks = jax.tree.map(jnp.subtract, right, self.apply(point))
+        return jax.tree.map(jnp.add, point, self._solve(lacks))
 
     def _solve(self, right: Point) -> Point:
         x = jnp.where(self.fixed, right.w, 0.0)
-        r = jnp.where(self.fixed, 0.0, right.x - self.hessian @ x)
         s = jnp.where(self.rows, right.y - self.matrix @ x, 0.0)
-        small, C = small_of(self.hessian), jnp.where(self.fixed, 0.0, self.matrix)
-        moved = _regularised(self.variables_root, r + C.T @ s, small)
-        y = _regularised(self.rows_root, jnp.where(self.rows, C @ moved - s, 0.0), small)
-        x = x + moved - _regularised(self.variables_root, C.T @ y, small)
+        r = jnp.where(self.fixed, 0.0, right.x - self.hessian @ x + self.matrix.T @ s)
+        y = self.by_rows @ (self.matrix @ (self.by_variables @ r) - s)
+        x = x + self.by_variables @ jnp.where(self.fixed, 0.0, r - self.matrix.T @ y)
         w = right.x - self.hessian @ x - self.matrix.T @ y
         return Point(x, jnp.where(self.rows, y, right.y), jnp.where(self.fixed, w, right.w))
-
-    @property
-    def singular(self) -> Bool[Array, ""]:
-        """Whether the solution is not unique: the rows that hold are dependent, or the minimiser on them is not."""
-        small = small_of(self.hessian)
-        variables = jnp.sum(jnp.where(self.fixed, 0.0, self.variables_root) ** 2)
-        rows = jnp.sum(jnp.where(self.rows, self.rows_root, 0.0) ** 2)
-        return small * jnp.maximum(variables, rows) > 0.5
 
 
 def small_of(array: Array) -> float:
@@ -111,11 +105,16 @@ def inverse_root(matrix: Array) -> Array:
     return solve_triangular(jnp.linalg.cholesky(matrix), identity, lower=True)
 
 
-def _regularised(root: Array, right: Array, small: float) -> Array:
-    r"""$M^{-1} (I - \epsilon M^{-1})^2 r$ for $M = M_0 + \epsilon I$: nothing along the null space of $M_0$."""
-    for _ in range(2):  # the first leaves the square root of the precision, which the inverse would raise to one
-        right = right - small * (root.T @ (root @ right))
-    return root.T @ (root @ right)
+def _inverse(matrix: Array, regularised: Array) -> tuple[Array, Array]:
+    r"""$M^{-1} (I - \epsilon M^{-1})^2$ for $M = M_0 + \epsilon I$, which is nothing along the null space of $M_0$, and
+    the dimension of that.
+
+    Squared, since the first factor leaves the square root of the precision, which the inverse would raise to one.
+    """
+    root, small = inverse_root(matrix), small_of(matrix)
+    inverse = root.T @ root
+    rest = jnp.eye(len(matrix), dtype=matrix.dtype) - small * jnp.where(regularised, inverse, 0.0)
+    return inverse @ rest @ rest, small * jnp.sum(jnp.where(regularised, jnp.diagonal(inverse), 0.0))
 
 
 def solution_on(form: StandardForm, active: ActiveSet, point: Point) -> Point:
@@ -127,14 +126,8 @@ def solution_on(form: StandardForm, active: ActiveSet, point: Point) -> Point:
         jnp.where(active.fixed, point.w, 0.0),
     )
     sides = jnp.where(active.lower, form.lower, form.upper)
-
-    def correct(_: int, point: Point) -> Point:
-        left = factor.apply(point)
-        rows = jnp.where(active.rows, sides - left.y, 0.0)
-        error = Point(-form.linear - left.x, rows, jnp.zeros_like(point.w))
-        return jax.tree.map(jnp.add, point, factor.solve(error, refinements=0))
-
-    return jax.lax.fori_loop(0, 2, correct, point)
+    right = Point(-form.linear, jnp.where(active.rows, sides, 0.0), jnp.where(active.fixed, point.x, 0.0))
+    return jax.lax.fori_loop(0, 2, lambda _, point: factor.corrected(right, point), point)
 
 
 def is_degenerate(form: StandardForm, active: ActiveSet, point: Point) -> Bool[Array, ""]:

@@ -1,5 +1,7 @@
 """Certificates that a quadratic program has no solution, from directions in which a method diverges."""
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -34,8 +36,9 @@ def proves_infeasible(form: StandardForm, direction: Point) -> Bool[Array, ""]:
     pressed = jnp.abs(raw) > NEGLIGIBLE * jnp.max(jnp.abs(raw))
     kept = jnp.where(pressed[:, None], matrix, 0.0)
     limit = jnp.where(pressed, raw, 0.0)
+    solve = _solver(kept.T @ kept)
     for _ in range(2):
-        limit = limit - kept @ _solve(kept.T @ kept, kept.T @ limit)
+        limit = limit - kept @ solve(kept.T @ limit)
     return proves(raw) | proves(one_sided(limit))
 
 
@@ -59,9 +62,9 @@ def proves_unbounded(form: StandardForm, direction: Float[Array, " variables"]) 
     along = bounded & ((leaves(moved) > 0) | (jnp.abs(moved) <= NEGLIGIBLE * jnp.max(jnp.abs(moved))))
     kept = jnp.where(along[:, None], matrix, 0.0)
     system = form.hessian + kept.T @ kept
-    limit = direction
+    solve, limit = _solver(system), direction
     for _ in range(2):
-        limit = limit - _solve(system, system @ limit)
+        limit = limit - solve(system @ limit)
     return proves(direction) | proves(limit)
 
 
@@ -70,10 +73,10 @@ def crossed(form: StandardForm) -> Bool[Array, ""]:
     return jnp.any(form.lower > form.upper) | jnp.any(form.low > form.high)
 
 
-def _solve(matrix: Array, right: Array) -> Array:
-    """The solution of a semidefinite system, regularised."""
+def _solver(matrix: Array) -> Callable[[Array], Array]:
+    """Solves a semidefinite system, regularised."""
     root = inverse_root(matrix + small_of(matrix) * jnp.eye(len(matrix), dtype=matrix.dtype))
-    return root.T @ (root @ right)
+    return lambda right: root.T @ (root @ right)
 
 
 def _finite(side: Array) -> Array:

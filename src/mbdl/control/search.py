@@ -78,10 +78,15 @@ def search(
 
     def block(inverse: Array, carry: tuple[Split, Penalties, Found, Array]) -> tuple[Split, Penalties, Found, Array]:
         split, penalties, found, count = carry
-        split, penalties, found = _block(form, inverse, split, penalties, found, tolerance)
-        return split, penalties, _interior(form, found, count == BLOCKS, tolerance), count + 1
+        before, split = _splitting(form, inverse, split, penalties)
+        point = _interior(form, split.point, found, count == BLOCKS, tolerance)
+        found = _active_sets(form, point, found.after(BLOCK), tolerance)
+        found = found.better(point, residual(form, point, tolerance), tolerance)
+        direction = jax.tree.map(jnp.subtract, split.point, before.point)
+        (found,) = _while_searching(lambda carry: (carry[0].judged(form, direction),), (found,), 1)
+        return split, penalties.times(_change(form, split)), found, count + 1
 
-    carry, blocks = (first_split(form, point), penalties, found, jnp.ones((), jnp.int32)), ALL_BLOCKS
+    carry, blocks = (first_split(form, point), penalties, found, jnp.zeros((), jnp.int32)), ALL_BLOCKS
     if first_inverse is not None:
         start = carry[0]
         carry, blocks = _while_searching(lambda carry: block(first_inverse, carry), carry, 1), blocks - 1
@@ -103,21 +108,15 @@ def _while_searching(body: Callable[[Any], Any], carry: Any, most: int | Array) 
     return jax.lax.while_loop(going, lambda c: (body(c[0]), c[1] + 1), (carry, jnp.zeros((), jnp.int32)))[0]
 
 
-def _block(
-    form: StandardForm, inverse: Array, split: Split, penalties: Penalties, found: Found, tolerance: Array
-) -> tuple[Split, Penalties, Found]:
-    """A block of the splitting, the active sets from where it ends, and penalties for the next one."""
+def _splitting(form: StandardForm, inverse: Array, split: Split, penalties: Penalties) -> tuple[Split, Split]:
+    """The last two iterates of a block of the splitting."""
     relaxation = jnp.asarray(RELAXATION, inverse.dtype)
 
-    def step(split, _):
+    def step(split: Split, _: None) -> tuple[Split, None]:
         return split_step(form, lambda right: inverse @ right, penalties, relaxation, split), None
 
     before, _ = jax.lax.scan(step, split, None, length=BLOCK - 1)
-    split, _ = step(before, None)
-    found = _active_sets(form, split.point, found.after(BLOCK), tolerance)
-    direction = jax.tree.map(jnp.subtract, split.point, before.point)
-    (found,) = _while_searching(lambda carry: (carry[0].judged(form, direction),), (found,), 1)
-    return split, penalties.times(_change(form, split)), found
+    return before, step(before, None)[0]
 
 
 def _change(form: StandardForm, split: Split) -> Float[Array, ""]:
@@ -141,17 +140,19 @@ def _active_sets(form: StandardForm, point: Point, found: Found, tolerance: Arra
     return _while_searching(body, (point, found), ACTIVE_SETS)[-1]
 
 
-def _interior(form: StandardForm, found: Found, now: Array, tolerance: Array) -> Found:
-    """The interior-point method, with the solution on the active set that each step tells."""
+def _interior(form: StandardForm, point: Point, found: Found, now: Array, tolerance: Array) -> Point:
+    """Where the interior-point method ends, if it is its turn; else the point."""
     fraction = jnp.asarray(INTERIOR_FRACTION, tolerance.dtype)
 
-    def body(carry: tuple[InteriorState, Found]) -> tuple[InteriorState, Found]:
-        state, found = carry
-        state = interior_step(form, fraction, state)
-        inner = interior_point(form, state)
-        outer = solution_on(form, active_at(form, inner), inner)
-        found = found.better(inner, residual(form, inner, tolerance), tolerance)
-        found = found.better(outer, residual(form, outer, tolerance), tolerance)
-        return state, found.after(1)
+    def going(carry: tuple[InteriorState, Array, Array]) -> Array:
+        _, error, count = carry
+        return now & (found.code == SEARCHING) & (error > tolerance) & (count < INTERIOR_STEPS)
 
-    return _while_searching(body, (first_interior(form), found), jnp.where(now, INTERIOR_STEPS, 0))[-1]
+    def body(carry: tuple[InteriorState, Array, Array]) -> tuple[InteriorState, Array, Array]:
+        state, _, count = carry
+        state = interior_step(form, fraction, state)
+        return state, residual(form, interior_point(form, state), tolerance), count + 1
+
+    start = (first_interior(form), jnp.full((), jnp.inf, tolerance.dtype), jnp.zeros((), jnp.int32))
+    state, error, _ = jax.lax.while_loop(going, body, start)
+    return jax.tree.map(lambda a, b: jnp.where(now & jnp.isfinite(error), a, b), interior_point(form, state), point)
