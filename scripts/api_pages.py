@@ -37,7 +37,8 @@ class ApiPages(griffe.Extension):
             if held.docstring is None and isinstance(held, griffe.Attribute):
                 # `positive = Positive()` is documented by its class.
                 made_by = held.parent.members.get(str(held.value).removesuffix("()")) if held.parent else None
-                held.docstring = getattr(made_by, "docstring", None)
+                if isinstance(made_by, griffe.Class):
+                    held.docstring = made_by.docstring
             elif held.docstring is not None:
                 held.docstring.value = fence_doctests(held.docstring.value)
             if isinstance(held, griffe.Module) and held.is_init_module:
