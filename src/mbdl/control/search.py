@@ -79,25 +79,35 @@ def search(
     def block(inverse: Array, carry: tuple[Split, Penalties, Found, Array]) -> tuple[Split, Penalties, Found, Array]:
         split, penalties, found, count = carry
         before, split = _splitting(form, inverse, split, penalties)
-        point = _interior(form, split.point, found, count == BLOCKS, tolerance)
+
+        def interior(_: Any, form: StandardForm) -> tuple[Found, Point]:
+            return found, _interior(form, tolerance)
+
+        _, point = _while_searching(interior, (found, split.point), count == BLOCKS, form)
         found = _active_sets(form, point, found.after(BLOCK), tolerance)
-        found = found.better(point, residual(form, point, tolerance), tolerance)
-        direction = jax.tree.map(jnp.subtract, split.point, before.point)
-        (found,) = _while_searching(lambda carry: (carry[0].judged(form, direction),), (found,), 1)
-        return split, penalties.times(_change(form, split)), found, count + 1
+
+        def unsolved(carry: tuple[Found, Penalties], form: StandardForm) -> tuple[Found, Penalties]:
+            found = carry[0].better(point, residual(form, point, tolerance), tolerance)
+            direction = jax.tree.map(jnp.subtract, split.point, before.point)
+            return found.judged(form, direction), carry[1].times(_change(form, split))
+
+        found, penalties = _while_searching(unsolved, (found, penalties), 1, form)
+        return split, penalties, found, count + 1
 
     carry, blocks = (first_split(form, point), penalties, found, jnp.zeros((), jnp.int32)), ALL_BLOCKS
     if first_inverse is not None:
         start = carry[0]
-        carry, blocks = _while_searching(lambda carry: block(first_inverse, carry), carry, 1), blocks - 1
+        carry, blocks = _while_searching(lambda carry, _: block(first_inverse, carry), carry, 1, form), blocks - 1
         # An inverse of another program's system may have led away from the solution.
         nearer = residual(form, carry[0].point, tolerance) < residual(form, start.point, tolerance)
         split, penalties = jax.tree.map(lambda a, b: jnp.where(nearer, a, b), carry[:2], (start, penalties))
         carry = (split, penalties, *carry[2:])
-    return _while_searching(lambda carry: block(inverse(form, carry[1]), carry), carry, blocks)[2]
+    return _while_searching(lambda carry, form: block(inverse(form, carry[1]), carry), carry, blocks, form)[2]
 
 
-def _while_searching(body: Callable[[Any], Any], carry: Any, most: int | Array) -> Any:
+def _while_searching(
+    body: Callable[[Any, StandardForm], Any], carry: Any, most: int | Array, form: StandardForm
+) -> Any:
     """Repeat while the part of the carry that says what was found says that the search goes on."""
 
     def going(counted: Any) -> Array:
@@ -105,7 +115,14 @@ def _while_searching(body: Callable[[Any], Any], carry: Any, most: int | Array) 
         (found,) = (part for part in carry if isinstance(part, Found))
         return (found.code == SEARCHING) & (count < most)
 
-    return jax.lax.while_loop(going, lambda c: (body(c[0]), c[1] + 1), (carry, jnp.zeros((), jnp.int32)))[0]
+    def counted_body(counted: Any) -> Any:
+        carry, count = counted
+        # XLA computes what does not change from iteration to iteration before the loop, and so also where the loop is
+        # not entered. Behind a barrier with the count the program seems to change.
+        seen, count = jax.lax.optimization_barrier((form, count))
+        return body(carry, seen), count + 1
+
+    return jax.lax.while_loop(going, counted_body, (carry, jnp.zeros((), jnp.int32)))[0]
 
 
 def _splitting(form: StandardForm, inverse: Array, split: Split, penalties: Penalties) -> tuple[Split, Split]:
@@ -132,21 +149,21 @@ def _change(form: StandardForm, split: Split) -> Float[Array, ""]:
 def _active_sets(form: StandardForm, point: Point, found: Found, tolerance: Array) -> Found:
     """Solutions on active sets, each told by the one before; the first by a point."""
 
-    def body(carry: tuple[Point, Found]) -> tuple[Point, Found]:
+    def body(carry: tuple[Point, Found], form: StandardForm) -> tuple[Point, Found]:
         point, found = carry
         point = solution_on(form, active_at(form, point), point)
         return point, found.better(point, residual(form, point, tolerance), tolerance).after(1)
 
-    return _while_searching(body, (point, found), ACTIVE_SETS)[-1]
+    return _while_searching(body, (point, found), ACTIVE_SETS, form)[-1]
 
 
-def _interior(form: StandardForm, point: Point, found: Found, now: Array, tolerance: Array) -> Point:
-    """Where the interior-point method ends, if it is its turn; else the point."""
+def _interior(form: StandardForm, tolerance: Array) -> Point:
+    """Where the interior-point method ends."""
     fraction = jnp.asarray(INTERIOR_FRACTION, tolerance.dtype)
 
     def going(carry: tuple[InteriorState, Array, Array]) -> Array:
         _, error, count = carry
-        return now & (found.code == SEARCHING) & (error > tolerance) & (count < INTERIOR_STEPS)
+        return (error > tolerance) & (count < INTERIOR_STEPS)
 
     def body(carry: tuple[InteriorState, Array, Array]) -> tuple[InteriorState, Array, Array]:
         state, _, count = carry
@@ -154,5 +171,4 @@ def _interior(form: StandardForm, point: Point, found: Found, now: Array, tolera
         return state, residual(form, interior_point(form, state), tolerance), count + 1
 
     start = (first_interior(form), jnp.full((), jnp.inf, tolerance.dtype), jnp.zeros((), jnp.int32))
-    state, error, _ = jax.lax.while_loop(going, body, start)
-    return jax.tree.map(lambda a, b: jnp.where(now & jnp.isfinite(error), a, b), interior_point(form, state), point)
+    return interior_point(form, jax.lax.while_loop(going, body, start)[0])
