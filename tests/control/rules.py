@@ -135,7 +135,7 @@ def program():
         2 * _normal(31, 4),
         equality=(_normal(32, 1, 4), 0.1 * jnp.ones(1, dtype)),
         inequality=(_normal(33, 2, 4), jnp.asarray([-0.3, -5.0], dtype), jnp.asarray([0.2, 5.0], dtype)),
-        bounds=(jnp.asarray([-0.4, -jnp.inf, -9.0, -9.0], dtype), jnp.asarray([9.0, jnp.inf, 9.0, 0.3], dtype)),
+        bounds=(jnp.asarray([-0.4, -9.0, -9.0, -9.0], dtype), jnp.asarray([9.0, 9.0, 9.0, 0.3], dtype)),
     )
 
 

@@ -164,7 +164,7 @@ def test_parameters_are_learned_within_the_sets_of_their_attributes_by_name():
     np.testing.assert_array_equal(frozen(x), policy(x))
 
 
-def test_what_depends_on_parameters_alone_is_computed_at_the_start_and_searches_start_warm():
+def test_what_depends_on_parameters_alone_is_computed_at_the_start_and_searches_start_warm(x64):
     policy = limited()
     x = jnp.array([0.1, -0.2])
     memory = policy.start()

@@ -206,3 +206,7 @@ def test_settings_that_cannot_be(recording, tmp_path):
         OwnSettings(data=str(recording), step=0)
     with pytest.raises(ValueError, match="too few"):
         splits(OwnSettings(data=str(recording), cut=2))
+    short = recording.with_name("short.csv")
+    short.write_text("y1\n1\n2\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="5 sequences of 0 observations are too few"):
+        OwnSettings(data=str(short))

@@ -68,7 +68,7 @@ def test_every_setting_of_every_study_is_described(tmp_path):
     from mbdl import studies
 
     recordings = tmp_path / "recordings.csv"
-    recordings.write_text("y1\n1\n2\n", encoding="utf-8")
+    recordings.write_text("y1\n" + "1\n2\n" * 5, encoding="utf-8")
 
     for name in studies.names():
         settings = studies.study(name).settings

@@ -135,12 +135,13 @@ def splits(settings: OwnSettings) -> dict[str, Recordings]:
     """The sequences for training, validation and test: three fifths, a fifth and a fifth, in the order of the file."""
     recordings = read_recordings(settings.data)
     parts = settings.cut or (5 if recordings.runs == 1 else 1)
-    pieces = recordings.cut(parts) if parts > 1 else recordings
-    if pieces.runs < 3 or pieces.observations.shape[1] < 2:
+    runs, length = parts * recordings.runs, recordings.observations.shape[1] // parts
+    if runs < 3 or length < 2:
         raise ValueError(
-            f"{settings.data}: {pieces.runs} sequences of {pieces.observations.shape[1]} observations are too few for "
-            "training, validation and test; --set cut=N cuts each into N pieces"
+            f"{settings.data}: {runs} sequences of {length} observations are too few for training, validation and "
+            "test; --set cut=N cuts each into N pieces"
         )
+    pieces = recordings.cut(parts) if parts > 1 else recordings
     held = max(1, pieces.runs // 5)
     return {
         "train": pieces.part(slice(0, pieces.runs - 2 * held)),
