@@ -21,7 +21,7 @@ Problems = Callable[[Any], Sequence[Problem]]
 def stages(run: Run, problems: Problems) -> list[Stage]:
     """The stages of all problems."""
     listed = []
-    for index, problem in enumerate(_problems(run, problems)):
+    for index, problem in enumerate(problems_of(run, problems)):
         for entry in problem.entries:
             name = rule_name(problem, entry)
             cost = 1.0 if entry.training is None else 5.0 + 0.02 * entry.training.steps
