@@ -81,8 +81,10 @@ def run(
 ) -> None:
     """Run a study: print its table, and write results.json, figures, saved rules and report.html."""
     from mbdl.cli.cache import keep_compiled_programs
+    from mbdl.cli.cores import one_device_per_core
 
     keep_compiled_programs()
+    one_device_per_core()
     from mbdl import report, studies
 
     terminal = sys.stdout.isatty()

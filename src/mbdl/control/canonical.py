@@ -210,13 +210,14 @@ def _check_leaves(problem: Any, context: list[Any], decision: Any, parameters: l
         if given.count(parameter.id) > 1:
             raise ValueError(
                 f"{what}: the parameter {parameter.name()!r} is given twice. A parameter is either part of the context "
-                "or has one value in `parameters`"
+                "or has one value in `parameters` or `known`"
             )
     missing = [name for identity, name in wanted.items() if identity not in given]
     if missing:
         raise ValueError(
             f"{what}: the problem's parameters {', '.join(sorted(missing))} are neither in `context` nor in "
-            "`parameters`. List those that the system shows in `context`, and give the others a value in `parameters`"
+            "`parameters`. List those that the system shows in `context`, and give the others a value in `parameters` "
+            "(learned) or `known`"
         )
     names = [parameter.name() for parameter in (*context, *parameters)]
     for name in names:

@@ -4,9 +4,10 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from mbdl.core import resolve, settle
+from mbdl.training import AbstractExampleRisk
 
 from .constraints import Constraints
 from .cost import AbstractCost
@@ -15,9 +16,10 @@ from .simulate import check_counts, check_policy, runs_of
 from .system import AbstractSystem, as_system
 
 
-class ClosedLoop(eqx.Module):
-    """The mean cost of a policy over runs of a system; made by `closed_loop`."""
+class ClosedLoop(AbstractExampleRisk):
+    """The mean cost of a policy over runs of a system; made by `closed_loop`. Its examples are the numbers of runs."""
 
+    data: None
     system: AbstractSystem
     cost: AbstractCost
     key: PRNGKeyArray | None
@@ -25,24 +27,21 @@ class ClosedLoop(eqx.Module):
     runs: int = eqx.field(static=True)
     rematerialise: bool = eqx.field(static=True)
 
-    def __call__(self, policy: Any, batch: Any = None, key: PRNGKeyArray | None = None) -> Float[Array, ""]:
-        """The mean cost over the runs of a key: the risk's own one, where it has one."""
-        check_policy(policy, "closed_loop")
+    def examples(self) -> Int[Array, " runs"]:
+        """The numbers of the runs."""
+        return jnp.arange(self.runs)
+
+    def values(self, rule: Any, batch: Int[Array, " runs"], key: PRNGKeyArray | None) -> Float[Array, " runs"]:
+        """The cost of each run of a batch, on the noise of a key: the risk's own one, where it has one."""
+        check_policy(rule, "closed_loop")
         key = key if self.key is None else self.key
         if key is None:
             raise ValueError("closed_loop: the noise needs a key: closed_loop(..., key=key), or risk(policy, key=key)")
-        held = settle(resolve(policy))
+        held = settle(resolve(rule))
         found = runs_of(
-            self.system,
-            held,
-            self.cost,
-            Constraints(),
-            key,
-            self.horizon,
-            self.runs,
-            self.rematerialise,
+            self.system, held, self.cost, Constraints(), key, self.horizon, batch, rematerialise=self.rematerialise
         )
-        return jnp.mean(mean_cost(found))
+        return mean_cost(found)
 
 
 def closed_loop(
@@ -58,7 +57,8 @@ def closed_loop(
     $$\frac1{NT} \sum_{i=1}^N \Bigl( \sum_{t=0}^{T-1} \ell(x_t^i, u_t^i, x_{t+1}^i) + \ell_T(x_T^i) \Bigr).$$
 
     Its gradient goes through the whole closed loop: the policy, the cost and the system. Each step of `fit` draws new
-    noise; the noise of a run at a time is a function of the key, the run and the time alone.
+    noise; the noise of a run at a time is a function of the key, the run and the time alone. Its examples are the
+    numbers of runs: `fit(..., data=jnp.arange(64), batch_size=16)` with a key of the risk's own trains on 64 runs.
 
     Args:
         system: a system, or a model of `mbdl.tracking` with a control input.
@@ -88,4 +88,5 @@ def closed_loop(
     True
     """
     check_counts({"horizon": horizon, "runs": runs}, "closed_loop")
-    return ClosedLoop(settle(as_system(system, "closed_loop")), settle(cost), key, horizon, runs, bool(rematerialise))
+    plant = settle(as_system(system, "closed_loop"))
+    return ClosedLoop(None, plant, settle(cost), key, horizon, runs, bool(rematerialise))

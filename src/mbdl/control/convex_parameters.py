@@ -36,11 +36,20 @@ def learned_parameters(values: dict[Any, Any], constraints: dict[Any, AbstractCo
     return made
 
 
+def known_parameters(values: dict[Any, Any]) -> dict[str, Any]:
+    """The values by the parameters' names, not learned.
+
+    Raises:
+        ValueError: for a value that does not fit its parameter.
+    """
+    return {parameter.name(): _value(parameter, value) for parameter, value in values.items()}
+
+
 def _value(parameter: Any, value: Any) -> Any:
     what = f"ConvexPolicy: the parameter {_name(parameter)}"
     value = floating(as_leaf(np.asarray(value, float) if isinstance(value, (list, tuple)) else value))
     if isinstance(value, Learned):
-        raise ValueError(f"{what} is learned already; give its value")
+        raise ValueError(f"{what} is learned already; give its value, in `parameters`")
     # Not weakly typed: a number is as precise as JAX makes it.
     value = jax.lax.convert_element_type(value, value.dtype)
     if jnp.shape(value) != tuple(parameter.shape):

@@ -16,7 +16,7 @@ from mbdl.core.rule import evaluate
 from .arrangement import quadratic_family
 from .canonical import Entries, canonical
 from .conic_program import ConicProgram, cone_family
-from .convex_parameters import learned_parameters
+from .convex_parameters import known_parameters, learned_parameters
 from .disciplined import check_disciplined
 from .parametrised_program import ParametrisedProgram
 from .program_solution import ProgramSolution
@@ -63,9 +63,10 @@ class ConvexPolicy(RecursiveRule):
         context: the parameters of CVXPY that are computed from what the system shows. The vector that it shows is split
             among them in order, by rows; where there are several shapes or functions of it, give `features`.
         decision: the variable of CVXPY that is the control.
-        parameters: the values of all other parameters. They are learned from the start (`mbdl.freeze` stops that),
-            within the set that their attributes say: positive for `nonneg=True`, positive definite for `PSD=True`. The
-            policy holds them by name: `lambda policy: policy.parameters["P_sqrt"]`.
+        parameters: the values of parameters that are learned, from the start (`mbdl.freeze` stops that), within the
+            set that their attributes say: positive for `nonneg=True`, positive definite for `PSD=True`.
+        known: the values of all other parameters. The policy holds both by name, and what is known is learned later by
+            `mbdl.learn(policy, lambda policy: policy.parameters["P_sqrt"])`.
         features: a function from what the system shows to the values of the context, a tuple in its order (registered
             by `mbdl.register`, so that the policy can be saved).
         constraints: other sets for parameters, such as `{P: mbdl.interval(0.1, 10.0)}`.
@@ -118,13 +119,14 @@ class ConvexPolicy(RecursiveRule):
         context: Sequence[Any],
         decision: Any,
         parameters: Mapping[Any, Any] | None = None,
+        known: Mapping[Any, Any] | None = None,
         features: Callable[[Any], Any] | None = None,
         constraints: Mapping[Any, AbstractConstraint] | None = None,
         elastic: Mapping[Any, float] | None = None,
         proximal: float | None = None,
         solver: IterativeSolver | None = None,
     ):
-        values, sets = dict(parameters or {}), dict(constraints or {})
+        values, sets, fixed = dict(parameters or {}), dict(constraints or {}), dict(known or {})
         if features is not None and not callable(features):
             raise TypeError(
                 f"ConvexPolicy: expected features to be a function of what the system shows, got {features!r}"
@@ -135,8 +137,8 @@ class ConvexPolicy(RecursiveRule):
             problem = elastic_problem(problem, elastic)
         if proximal is not None:
             problem = proximal_problem(problem, decision, proximal)
-        extracted = canonical(problem, list(context), decision, list(values))
-        self.parameters = learned_parameters(values, sets)
+        extracted = canonical(problem, list(context), decision, [*values, *fixed])
+        self.parameters = learned_parameters(values, sets) | known_parameters(fixed)
         if solver is not None and not isinstance(solver, IterativeSolver):
             raise TypeError(
                 f"ConvexPolicy: expected a solver such as control.OperatorSplitting(iterations=10), got {solver!r}"

@@ -134,17 +134,25 @@ def _held(part: Any) -> Any:
 
 
 def runs_of(
-    system: Any, policy: Any, cost: Any, constraints: Any, key: Any, steps: int, runs: int, rematerialise: bool = False
+    system: Any,
+    policy: Any,
+    cost: Any,
+    constraints: Any,
+    key: Any,
+    steps: int,
+    runs: Int[Array, " runs"],
+    *,
+    rematerialise: bool = False,
 ) -> Rollout:
-    """Runs of a resolved policy, each by a key of its own."""
-    keys = jax.vmap(lambda run: jax.random.fold_in(key, run))(jnp.arange(runs))
+    """The runs of some numbers of a resolved policy, each by a key of its own."""
+    keys = jax.vmap(lambda run: jax.random.fold_in(key, run))(runs)
     memory = policy.init()
     return jax.vmap(lambda key: rollout(system, policy, cost, constraints, memory, key, steps, rematerialise))(keys)
 
 
 @eqx.filter_jit
 def _simulate(system: Any, policy: Any, cost: Any, constraints: Any, key: Any, steps: int, runs: int) -> Trajectories:
-    found = runs_of(system, policy, cost, constraints, key, steps, runs)
+    found = runs_of(system, policy, cost, constraints, key, steps, jnp.arange(runs))
     finite = jnp.isfinite(found.costs) & jnp.all(jnp.isfinite(found.controls), axis=-1)
     finite &= jnp.all(jnp.isfinite(found.states[:, 1:]), axis=-1)
     diverged_at = jnp.where(jnp.all(finite, axis=1), -1, jnp.argmin(finite, axis=1))

@@ -46,6 +46,9 @@ class Checkpoint:
         """Replaces the checkpoint by one of this state."""
         from safetensors.numpy import save
 
+        self._saved = time.monotonic()
+        if jax.process_index():  # All processes of a mesh hold the same state; the first one writes it.
+            return
         arrays = {f"history/{name}": column for name, column in state.columns().items()}
         arrays |= _named("carry", state.carry)
         if state.best is not None:
@@ -60,7 +63,6 @@ class Checkpoint:
             os.fsync(file.fileno())
         temporary.replace(self.folder / _FILE)
         _flush_folder(self.folder)
-        self._saved = time.monotonic()
 
     def read(self, resume: bool) -> "Stored | None":
         """What the folder holds, or None if nothing."""

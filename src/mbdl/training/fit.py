@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Array, PRNGKeyArray
 
 from mbdl.core import partition
@@ -20,6 +21,7 @@ from mbdl.training.optimisers import CLIP, clipped, default_optimiser
 from mbdl.training.program import Carry, Inputs, Static, plan, programs
 from mbdl.training.progress import Progress
 from mbdl.training.run import Callback, Every, Run, Settings, every
+from mbdl.training.sharding import replicated
 from mbdl.training.state import State, copied
 from mbdl.training.structure import take_apart
 from mbdl.training.validation import validator, without_data
@@ -38,6 +40,7 @@ def fit(
     validate_every: int | None = None,
     patience: int | None = None,
     clip: float | None = None,
+    mesh: Mesh | None = None,
     callbacks: Sequence[Callback | Every] = (),
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int | None = None,
@@ -72,6 +75,9 @@ def fit(
         patience: stop after so many validations in a row without a new best.
         clip: greatest global norm of the gradient; what is longer is scaled down. By default only the default optimiser
             clips.
+        mesh: devices that share the examples of each batch equally, `jax.sharding.Mesh(devices, ("examples",))`, those
+            of other processes too: each process then calls `fit` with the same arguments. The risk has to be a mean
+            over examples, as those of this package are. The result differs from that of one device by rounding alone.
         callbacks: functions `(step, metrics, rule) -> None | True`, called after each step, or as seldom as `every(n,
             callback)` says; True stops. `rule()` gives the rule at that step. A callback after each step costs one
             dispatch a step.
@@ -89,7 +95,9 @@ def fit(
         `Fit(rule, history)`: the best rule by validation, or the last one without validation, and a `History`.
 
     Raises:
-        ValueError: if nothing is learned, or an argument is out of range, or the checkpoint is another run's.
+        ValueError: if nothing is learned, or an argument is out of range, or the checkpoint is another run's, or the
+            devices of a mesh cannot share a batch equally.
+        TypeError: for a mesh and a risk that is not a mean over examples.
         NonFiniteError: if too many steps were not finite; `error.step` says when, `error.fit` has the last good result.
 
     >>> import jax, jax.numpy as jnp, mbdl, optax
@@ -123,16 +131,17 @@ def fit(
 
     learned = copied(learned)
     zero = jnp.int32(0)
-    carry = copied(Carry(learned, optimiser.init(learned), zero, zero, jnp.asarray(False)))
+    carry = replicated(copied(Carry(learned, optimiser.init(learned), zero, zero, jnp.asarray(False))), mesh)
     inputs = Inputs(rest_parts[0], risk_parts[0], source.arrays, step_key, *(jnp.int32(limit) for limit in limits))
+    inputs = replicated(inputs, mesh)
     compiled = programs(
-        Static(rest_parts[1], risk_parts[1], optimiser, source.kind, source.batch_size, source.steps_per_epoch)
+        Static(rest_parts[1], risk_parts[1], optimiser, source.kind, source.batch_size, source.steps_per_epoch, mesh)
     )
     chosen = plan(compiled.step, carry, inputs, source.first(), source.kind == "given", steps)
     orders = None
     if source.kind == "drawn":
         orders = Orders(order_key, source.examples, source.batch_size, chosen.steps_per_dispatch)
-    check = None if validation is None else validator(validation, risk, rest_parts, batch_size, validation_key)
+    check = None if validation is None else validator(validation, risk, rest_parts, batch_size, validation_key, mesh)
     period = max(1, steps // 20) if validate_every is None else int(validate_every)
     settings = Settings(steps, period, None if patience is None else int(patience), *limits)
 
@@ -163,7 +172,9 @@ def fit(
             if traced
             else None,
         }
-        state = state if stored is None else folder.restore(state, stored)
+        if stored is not None:
+            state = folder.restore(state, stored)
+            state.carry = replicated(state.carry, mesh)
     listeners = tuple(c if isinstance(c, Every) else every(1, c) for c in callbacks)
     with Interrupt() as interrupt, Progress(progress, steps, state.done) as bar:
         run = Run(
@@ -180,6 +191,7 @@ def fit(
             settings=settings,
             interrupt=interrupt,
             progress=bar,
+            mesh=mesh,
         )
         return run.to_the_end()
 

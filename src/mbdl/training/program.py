@@ -7,9 +7,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from mbdl.core import combine, holds_convolution
+from mbdl.training.sharding import spread_batch
 from mbdl.training.structure import Structure
 
 CAPACITY = 4096
@@ -53,6 +55,7 @@ class Static(NamedTuple):
     batches: Literal["drawn", "whole", "given", "none"]
     batch_size: int
     steps_per_epoch: int
+    mesh: Mesh | None = None
 
 
 class Plan(NamedTuple):
@@ -87,6 +90,7 @@ def programs(static: Static) -> Programs:
     @jax.jit
     def step(carry: Carry, inputs: Inputs, batch: Any, number: Array) -> tuple[Carry, Record]:
         risk = static.risk.rebuild(inputs.risk)
+        risk = risk if static.mesh is None else spread_batch(risk, static.mesh, batch)
         key = jax.random.fold_in(inputs.key, number)
 
         def objective(learned: Any) -> Array:

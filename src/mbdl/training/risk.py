@@ -20,19 +20,24 @@ from mbdl.training.batches import as_arrays, holds_arrays, leading_axis
 class AbstractExampleRisk(eqx.Module):
     """A risk that is the mean of one value per example: (1/N) Σᵢ value(rule, exampleᵢ).
 
-    `fit` takes the minibatches from `data`, and validates in batches of one size, padded, because it knows that
-    examples do not interact.
+    `fit` takes the minibatches from `data`, validates in batches of one size, padded, and spreads a batch over the
+    devices of a mesh, because it knows that examples do not interact.
     """
 
     data: eqx.AbstractVar[Any]
 
     @abc.abstractmethod
     def values(self, rule: Any, batch: Any, key: PRNGKeyArray | None) -> Float[Array, " batch"]:
-        """The value of each example of a batch."""
+        """The value of each example of a batch, or of a part of it: all parts get the same key, so that what is random
+        of an example is a function of the key and the example."""
+
+    def examples(self) -> Any:
+        """All examples, the batch where none is given."""
+        return as_arrays(self.data)
 
     def __call__(self, rule: Any, batch: Any = None, key: PRNGKeyArray | None = None) -> Float[Array, ""]:
         """The mean over a batch, or over all of `data` if no batch is given."""
-        batch = as_arrays(self.data) if batch is None else batch
+        batch = self.examples() if batch is None else batch
         if batch is None:
             raise ValueError(
                 f"{type(self).__name__} was made without data and got no batch; give it data, or give data= to fit."

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from jax.sharding import Mesh
 
 from mbdl.core import combine
 from mbdl.training.batches import BatchesEnded, Orders, Stream
@@ -15,6 +16,7 @@ from mbdl.training.history import Fit, NonFiniteError
 from mbdl.training.interrupt import Interrupt
 from mbdl.training.program import Inputs, Plan, Programs, Record
 from mbdl.training.progress import Progress
+from mbdl.training.sharding import gathered
 from mbdl.training.state import State, copied
 from mbdl.training.validation import Validator
 
@@ -76,6 +78,7 @@ class Run:
     settings: Settings
     interrupt: Interrupt
     progress: Progress
+    mesh: Mesh | None
 
     def __post_init__(self) -> None:
         self._count, self._pace = 0, float("inf")
@@ -110,7 +113,7 @@ class Run:
     def fit(self, interrupted: bool = False) -> Fit:
         """The result as it stands."""
         state = self.state
-        learned = copied(state.carry.learned if state.best is None else state.best)
+        learned = gathered(copied(state.carry.learned if state.best is None else state.best), self.mesh)
         history = state.history(self.plan, interrupted)
         if interrupted:
             history = dataclasses.replace(history, reason="interrupted")
@@ -252,7 +255,9 @@ class Run:
             if state.done % callback.steps and state.done != self.settings.steps:
                 continue
             answer = callback.callback(
-                state.done, dict(metrics), lambda: combine(copied(state.carry.learned), self.rest)
+                state.done,
+                dict(metrics),
+                lambda: combine(gathered(copied(state.carry.learned), self.mesh), self.rest),
             )
             if answer is not None and not isinstance(answer, bool | np.bool_):
                 raise TypeError(f"a callback returns None to go on or True to stop, but one returned {answer!r}.")

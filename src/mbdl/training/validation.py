@@ -8,12 +8,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, PRNGKeyArray
 
 from mbdl.core import combine, holds_convolution
 from mbdl.training.batches import as_arrays, batch_length, checked_batch_size, holds_arrays, leading_axis
 from mbdl.training.fingerprint import digest_of_arrays
 from mbdl.training.risk import AbstractExampleRisk
+from mbdl.training.sharding import replicated, spread
 from mbdl.training.structure import Structure, take_apart
 
 
@@ -21,6 +23,7 @@ class _Static(NamedTuple):
     rest: Structure
     risk: Structure
     per_example: bool
+    mesh: Mesh | None
 
 
 class _Inputs(NamedTuple):
@@ -37,14 +40,20 @@ class Validator:
     """
 
     def __init__(
-        self, risk: Any, data: Any, rest: tuple[list[Any], Structure], batch_size: int | None, key: PRNGKeyArray
+        self,
+        risk: Any,
+        data: Any,
+        rest: tuple[list[Any], Structure],
+        batch_size: int | None,
+        key: PRNGKeyArray,
+        mesh: Mesh | None,
     ):
         arrays, structure = take_apart(risk)
-        self._rest, self._risk, self._key = rest[0], arrays, key
-        self._static = _Static(rest[1], structure, isinstance(risk, AbstractExampleRisk))
+        self._rest, self._risk, self._key = replicated((rest[0], arrays, key), mesh)
+        self._static = _Static(rest[1], structure, isinstance(risk, AbstractExampleRisk), mesh)
         self._batch_of, self._batch, self._all = _programs(self._static)
         self._resident = holds_arrays(data)
-        self.data = as_arrays(data) if self._resident else data
+        self.data = replicated(as_arrays(data), mesh) if self._resident else data
         if self._resident:
             self.examples = leading_axis(self.data)
             self._size = checked_batch_size(
@@ -108,6 +117,8 @@ def _programs(static: _Static) -> tuple[Any, Any, Any]:
     def evaluate(inputs: _Inputs, batch: Any, number: Array, per_example: bool) -> Array:
         rule = combine(inputs.learned, static.rest.rebuild(inputs.rest))
         risk = static.risk.rebuild(inputs.risk)
+        if static.per_example:
+            risk = spread(risk, static.mesh, batch_length(risk.examples() if batch is None else batch))
         return (risk.values if per_example else risk)(rule, batch, jax.random.fold_in(inputs.key, number))
 
     def sum_of(inputs: _Inputs, data: Any, number: Array, size: int) -> Array:
@@ -130,14 +141,19 @@ def _programs(static: _Static) -> tuple[Any, Any, Any]:
 
 
 def validator(
-    validation: Any, risk: Any, rest: tuple[list[Any], Structure], batch_size: int | None, key: PRNGKeyArray
+    validation: Any,
+    risk: Any,
+    rest: tuple[list[Any], Structure],
+    batch_size: int | None,
+    key: PRNGKeyArray,
+    mesh: Mesh | None = None,
 ) -> Validator:
     """A validator from what a user may give: a risk with its own data, a risk without, or data for the training "
     "risk."""
     if callable(validation):
         data = getattr(validation, "data", None)
-        return Validator(without_data(validation), data, rest, batch_size, key)
-    return Validator(without_data(risk), validation, rest, batch_size, key)
+        return Validator(without_data(validation), data, rest, batch_size, key, mesh)
+    return Validator(without_data(risk), validation, rest, batch_size, key, mesh)
 
 
 def without_data(risk: Any) -> Any:

@@ -22,12 +22,14 @@ class Training:
         steps: the number of its steps.
         runs: the number of runs a step.
         risk: made from the run's key where it is not the cost of the closed loop; `(key) -> risk`.
+        objective: what that risk is.
     """
 
     optimiser: optax.GradientTransformation
     steps: int
     runs: int
     risk: Callable[[PRNGKeyArray], Any] | None = None
+    objective: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class Entry:
         strategy: where it stands on the spectrum.
         make: makes it from a key.
         training: how it is trained; not at all by default.
-        start: the name of the entry whose trained policy it begins from, in the place of `make`.
+        start: the name of the entry whose policy it begins from, in the place of `make`.
+        change: what is made of that policy before the training: what of it is learned.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Entry:
     make: Callable[[PRNGKeyArray], RecursiveRule] | None
     training: Training | None = None
     start: str | None = None
+    change: Callable[[Any], RecursiveRule] | None = None
 
 
 @dataclass(frozen=True)

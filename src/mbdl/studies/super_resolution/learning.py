@@ -1,6 +1,5 @@
 """The trainings: one rule, one seed, one stage."""
 
-import shutil
 from typing import Any
 
 import jax
@@ -9,11 +8,12 @@ import numpy as np
 import optax
 
 from mbdl.core import DecisionRule
+from mbdl.studies import training
 from mbdl.studies.study import Run
 from mbdl.studies.super_resolution import problem, rules
 from mbdl.studies.super_resolution.settings import Settings
 from mbdl.studies.super_resolution.tuning import rule_name
-from mbdl.training import fit, supervised
+from mbdl.training import supervised
 
 
 def make_rule(run: Run, name: str, seed: int) -> DecisionRule:
@@ -38,7 +38,7 @@ def train(run: Run, stage: str, name: str, seed: int, patches: int | None = None
 
     Args:
         run: the run.
-        stage: the stage's name, by which a checkpoint is found again.
+        stage: the stage's name, and that of the rule's file where fewer patches are used.
         name: that of the rule.
         seed: which of the training seeds.
         patches: how many of the training patches are used; all by default.
@@ -51,37 +51,27 @@ def train(run: Run, stage: str, name: str, seed: int, patches: int | None = None
     steps = settings.hyper_steps if few else settings.network_steps
     rate = settings.hyper_rate if few else settings.network_rate
     data, validation = _data(run, name, patches)
-    checkpoint = run.folder.path / "checkpoints" / stage
     rule = make_rule(run, name, seed)
-    trained = fit(
-        rule if name == "denoiser" else rules.deployed(settings, rule),
+    rule = rule if name == "denoiser" else rules.deployed(settings, rule)
+    record = training.train(
+        run,
+        rule_name(name, seed) if patches is None else stage,
+        rule,
         supervised(data, problem.loss(settings)),
         _optimiser(steps, rate),
         steps=steps,
         batch_size=settings.batch,
         key=run.key(name, seed, "order"),
         validation=validation,
-        validate_every=max(1, steps // 10),
+        validations=10,
+        examples=settings.batch,
         clip=10.0,
-        checkpoint=checkpoint,
-        resume=True,
-        progress=run.progress,
     )
-    history = trained.history
-    if history.interrupted:
-        raise KeyboardInterrupt
-    whole = patches is None
-    run.save_rule(rule_name(name, seed) if whole else stage, trained.rule)
-    shutil.rmtree(checkpoint, ignore_errors=True)
     return {
-        "steps": steps,
+        **record,
         "batch": settings.batch,
         "patches": len(data[1]),
-        "learned": rules.learned_numbers(trained.rule),
-        "validation_steps": history.validation_steps.tolist(),
-        "validation_risk": [float(f"{value:.6g}") for value in history.validation],
-        "kept_step": int(history.best_step),
-        "skipped_steps": int(np.sum(history.skipped)),
+        "learned": rules.learned_numbers(rule),
     }
 
 

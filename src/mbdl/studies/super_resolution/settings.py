@@ -48,7 +48,7 @@ class Settings:
     patches: int = setting(4096, "training patches")
     patch: int = setting(64, "side of a training patch")
     batch: int = setting(8, "patches a training step")
-    network_steps: int = setting(2000, "training steps of each network")
+    network_steps: int = setting(1500, "training steps of each network")
     network_rate: float = setting(0.001, "their first learning rate")
 
     curve_patches: tuple[int, ...] = setting((8, 32, 128, 512), "numbers of training patches of the first curve")

@@ -1,7 +1,6 @@
 """What is found on the training trajectories: one number by a search, or parameters by gradient descent."""
 
 import functools
-import shutil
 from typing import Any
 
 import equinox as eqx
@@ -10,11 +9,12 @@ import optax
 
 import mbdl
 from mbdl import tracking
+from mbdl.studies import training
 from mbdl.studies.search import log_search
 from mbdl.studies.study import Run
 from mbdl.studies.tracking.case import Case, squared_errors, trajectories
 from mbdl.studies.tracking.catalogue import Entry
-from mbdl.training import fit, supervised
+from mbdl.training import supervised
 
 
 def find(run: Run, case: Case, entry: Entry, seed: int) -> dict[str, Any]:
@@ -71,34 +71,21 @@ def train(run: Run, case: Case, entry: Entry, seed: int, saved: str, runs: int |
     observations, states = trajectories(run, case, "train")
     data = (observations[:runs], states[:runs])
     rule = entry.make(case, settings, run.key(case.name, entry.name, seed), data)
-    checkpoint = run.folder.path / "checkpoints" / saved
-    trained = fit(
+    batch = min(settings.batch, len(data[1]))
+    record = training.train(
+        run,
+        saved,
         rule,
         supervised(data, tracking.state_error),
         optimiser,
         steps=steps,
-        batch_size=min(settings.batch, len(data[1])),
+        batch_size=batch,
         key=run.key(case.name, entry.name, seed, "order"),
         validation=trajectories(run, case, "validation"),
-        validate_every=max(1, steps // 15),
-        checkpoint=checkpoint,
-        resume=True,
-        progress=run.progress,
+        validations=15,
+        examples=batch,
     )
-    history = trained.history
-    if history.interrupted:
-        raise KeyboardInterrupt
-    run.save_rule(saved, trained.rule)
-    shutil.rmtree(checkpoint, ignore_errors=True)
-    return {
-        "steps": steps,
-        "batch": min(settings.batch, len(data[1])),
-        "runs": len(data[1]),
-        "validation_steps": history.validation_steps.tolist(),
-        "validation_risk": [float(f"{value:.6g}") for value in history.validation],
-        "kept_step": int(history.best_step),
-        "skipped_steps": int(np.sum(history.skipped)),
-    }
+    return {**record, "batch": batch, "runs": len(data[1])}
 
 
 @functools.cache

@@ -1,6 +1,5 @@
 """The study of a user's own recordings: filters along the spectrum, fitted to them and compared on what is held out."""
 
-import shutil
 from functools import partial
 from typing import Any
 
@@ -12,11 +11,12 @@ import optax
 import mbdl
 from mbdl import tracking
 from mbdl.studies import results as form
+from mbdl.studies import training
 from mbdl.studies.study import Run, Stage, Study
 from mbdl.studies.tracking.case import decibels
 from mbdl.studies.tracking.own_settings import OwnSettings, model_of, splits
 from mbdl.studies.tracking.recordings import Recordings
-from mbdl.training import fit, supervised, unsupervised
+from mbdl.training import supervised, unsupervised
 
 RULES: dict[str, tuple[str, form.Strategy]] = {
     "filter": ("Kalman filter, given covariances", "model-based"),
@@ -87,31 +87,22 @@ def find(run: Run, name: str) -> dict[str, Any]:
             unsupervised(train[0], tracking.prediction_error if network else tracking.likelihood),
             validation[0],
         )
-    checkpoint = run.folder.path / "checkpoints" / name
-    trained = fit(
+    batch = min(settings.batch, parts["train"].runs)
+    record = training.train(
+        run,
+        name,
         rule,
         risk,
         optax.adam(optax.cosine_decay_schedule(rate, steps, 0.02)),
         steps=steps,
-        batch_size=min(settings.batch, parts["train"].runs),
+        batch_size=batch,
+        examples=batch,
         key=run.key(name, "order"),
         validation=held,
-        validate_every=max(1, steps // 15),
+        validations=15,
         clip=1.0,
-        checkpoint=checkpoint,
-        resume=True,
-        progress=run.progress,
     )
-    if trained.history.interrupted:
-        raise KeyboardInterrupt
-    run.save_rule(name, trained.rule)
-    shutil.rmtree(checkpoint, ignore_errors=True)
-    return {
-        "steps": steps,
-        "objective": "squared error of the states" if supervises else "observations",
-        "validation_risk": [float(f"{value:.6g}") for value in trained.history.validation],
-        "kept_step": int(trained.history.best_step),
-    }
+    return {**record, "objective": "squared error of the states" if supervises else "observations"}
 
 
 def score(run: Run, name: str) -> dict[str, Any]:

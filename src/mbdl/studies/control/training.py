@@ -1,0 +1,85 @@
+"""How a policy of a study is found: made, tuned by a search, or trained."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+from jaxtyping import PRNGKeyArray
+
+from mbdl import control
+from mbdl.studies import training
+from mbdl.studies.control.problem import Entry, Problem
+from mbdl.studies.study import Run
+
+
+def rule_name(problem: Problem, entry: Entry) -> str:
+    """The file of a policy."""
+    return f"{problem.name}-{entry.name}"
+
+
+def find(run: Run, problem: Problem, entry: Entry) -> dict[str, Any]:
+    """Makes a policy, trains it where it is trained, and saves it."""
+    policy = first_policy(run, problem, entry)
+    if entry.training is None:
+        run.save_rule(rule_name(problem, entry), policy)
+        return {}
+    return train(run, problem, entry, policy, rule_name(problem, entry))
+
+
+def first_policy(run: Run, problem: Problem, entry: Entry) -> Any:
+    """The policy of an entry before its training."""
+    if entry.start is None:
+        assert entry.make is not None
+        return entry.make(run.key(problem.name, entry.name))
+    policy = run.load_rule(rule_name(problem, problem.entry(entry.start)))
+    return policy if entry.change is None else entry.change(policy)
+
+
+def train(run: Run, problem: Problem, entry: Entry, policy: Any, saved: str, runs: int | None = None) -> dict[str, Any]:
+    """Trains a policy and saves it; the best moment by runs of their own is kept.
+
+    Args:
+        run: the run.
+        problem: what it is trained on.
+        entry: the policy.
+        policy: it, before its training.
+        saved: the name of its file.
+        runs: train on that many runs alone, the same at every step; by default the noise of each step is new.
+
+    Returns:
+        What the training was.
+    """
+    how = entry.training
+    assert how is not None
+    closed = partial(control.closed_loop, problem.system, problem.cost, horizon=problem.horizon)
+    validation = closed(runs=run.settings.validation_runs, key=run.key(problem.name, "validation"))
+    if runs is not None:
+        risk = closed(runs=runs, key=run.key(problem.name, "few"))
+    else:
+        risk = closed(runs=how.runs)
+    if how.risk is not None:
+        risk, validation = (how.risk(run.key(problem.name, entry.name, part)) for part in ("training", "validation"))
+    record = training.train(
+        run,
+        saved,
+        policy,
+        risk,
+        how.optimiser,
+        steps=how.steps,
+        key=run.key(problem.name, entry.name, "noise"),
+        validation=validation,
+        validations=25,
+        examples=how.runs if runs is None else runs,
+    )
+    objective = "cost of the closed loop" if how.risk is None else how.objective
+    return {**record, "runs": how.runs if runs is None else runs, "objective": objective}
+
+
+def mean_cost(
+    system: Any, cost: control.AbstractCost, *, horizon: int, runs: int, key: PRNGKeyArray
+) -> Callable[[Any], float]:
+    """The cost of a policy on runs of its own, for a search: compiled once for policies of one kind."""
+    risk = eqx.filter_jit(control.closed_loop(system, cost, horizon=horizon, runs=runs, key=key).__call__)
+    return lambda policy: float(jax.block_until_ready(risk(policy)))

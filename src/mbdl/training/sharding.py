@@ -1,0 +1,82 @@
+"""Data parallelism: the examples of a batch on the devices of a mesh."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from mbdl.training.batches import batch_length
+from mbdl.training.risk import AbstractExampleRisk
+
+
+class SpreadRisk:
+    """A mean over examples of which each device of a mesh computes an equal part."""
+
+    def __init__(self, risk: AbstractExampleRisk, mesh: Mesh):
+        self.risk, self.mesh = risk, mesh
+
+    def values(self, rule: Any, batch: Any, key: PRNGKeyArray | None) -> Float[Array, " batch"]:
+        """The value of each example."""
+        arrays, static = eqx.partition((self.risk, rule), eqx.is_array)
+
+        def part(arrays: Any, batch: Any, key: Any) -> Array:
+            risk, rule = eqx.combine(arrays, static)
+            return risk.values(rule, batch, key)
+
+        whole, split = PartitionSpec(), PartitionSpec(self.mesh.axis_names)
+        spread = jax.shard_map(part, mesh=self.mesh, in_specs=(whole, split, whole), out_specs=split, check_vma=False)
+        return spread(arrays, batch, key)
+
+    def __call__(self, rule: Any, batch: Any = None, key: PRNGKeyArray | None = None) -> Float[Array, ""]:
+        batch = self.risk.examples() if batch is None else batch
+        return jnp.mean(self.values(rule, batch, key))
+
+
+def spread(risk: Any, mesh: Mesh | None, examples: int) -> Any:
+    """A risk, spread over a mesh where there is one that divides the number of examples."""
+    if mesh is None or not isinstance(risk, AbstractExampleRisk) or examples % mesh.size:
+        return risk
+    return SpreadRisk(risk, mesh)
+
+
+def spread_batch(risk: Any, mesh: Mesh, batch: Any) -> Any:
+    """A risk for a batch, spread over a mesh.
+
+    Raises:
+        TypeError: for a risk that is not a mean over examples.
+        ValueError: for a batch that the devices cannot share equally.
+    """
+    if not isinstance(risk, AbstractExampleRisk):
+        raise TypeError(
+            "fit: a mesh shares the examples of a batch among devices, so the risk has to be a mean over examples: "
+            "mbdl.supervised, mbdl.unsupervised, mbdl.deep_supervision, control.closed_loop, or an "
+            f"mbdl.training.AbstractExampleRisk of one's own; got {type(risk).__name__}."
+        )
+    examples = batch_length(risk.examples() if batch is None else batch)
+    if examples % mesh.size:
+        raise ValueError(
+            f"fit: the {mesh.size} devices of the mesh cannot share a batch of {examples} examples equally; give a "
+            f"batch_size (of a closed loop: runs) that is a multiple of {mesh.size}."
+        )
+    return SpreadRisk(risk, mesh)
+
+
+def replicated(tree: Any, mesh: Mesh | None) -> Any:
+    """The same arrays on every device of a mesh; as they are where there is none."""
+    return tree if mesh is None else jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def gathered(tree: Any, mesh: Mesh | None) -> Any:
+    """Arrays that every device of a mesh holds, on one device of this process."""
+    return tree if mesh is None else jax.device_put(tree, mesh.local_devices[0])
+
+
+def local_mesh(examples: int) -> Mesh | None:
+    """A mesh of the most devices of this process that can share a number of examples equally; none for one device."""
+    devices = jax.local_devices()
+    count = max(n for n in range(1, len(devices) + 1) if examples % n == 0)
+    return Mesh(np.array(devices[:count]), ("examples",)) if count > 1 else None
