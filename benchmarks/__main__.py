@@ -8,7 +8,7 @@ import os
 import platform
 from pathlib import Path
 
-NAMES = ("lasso", "unfolded", "lista", "convolution", "filters", "kalmannet", "qp")
+NAMES = ("lasso", "unfolded", "lista", "convolution", "filters", "kalmannet", "qp", "policies", "latency")
 PACKAGES = ("mbdl", "jax", "torch", "deepinv", "scikit-learn", "dynamax", "filterpy", "cvxpylayers", "qpax")
 
 

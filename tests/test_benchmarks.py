@@ -1,5 +1,6 @@
 """The benchmarks at a tiny size, with the peers left out, so that their code does not rot."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -73,6 +74,35 @@ def test_lasso_methods_reach_the_gap_and_agree():
     for decision in decisions[1:]:
         np.testing.assert_allclose(decision, decisions[0], atol=2e-3)
     assert problem.gap(np.zeros((3, 20))) > 0.1
+
+
+def test_policies_have_the_gradient_of_central_differences():
+    from benchmarks import policies
+
+    def short(make):
+        return lambda: dataclasses.replace(make(), steps=3, runs=2)
+
+    tables = policies.run(rounds=1, loops={"a": short(policies.regulator), "b": short(policies.chain)})
+    for measured in _by_name(tables):
+        assert set(measured) == set(policies.TOOLS)
+        cost, slope = (float(part.split()[-1]) for part in measured["mbdl"].note.split(", "))
+        assert cost < 1e-12
+        assert slope < 1e-5
+
+
+def test_latency_says_what_each_depth_costs():
+    from benchmarks import latency
+
+    tables = _by_name(latency.run(rounds=1, depths=(1, 2), steps=1))
+    splitting, planning = tables
+    assert list(splitting) == [
+        "solved",
+        *("splitting, 1 iterations", "splitting, 2 iterations"),
+        *("unfolded, 1 iterations", "unfolded, 2 iterations"),
+    ]
+    costs = {name: float(m.note.split()[1]) for name, m in splitting.items()}
+    assert costs["solved"] < costs["splitting, 1 iterations"]
+    assert list(planning) == ["2 iterations", "1 iterations"]
 
 
 def test_lasso_says_so_when_no_tolerance_is_small_enough():

@@ -198,6 +198,28 @@ def test_a_fixed_number_of_iterations_goes_on_from_the_step_before(x64):
         short.solve(xs[0])
 
 
+def test_what_is_known_is_learned_when_asked(x64):
+    problem, context, decision, values, _ = PROBLEMS["clipped_regulator"](4, 2)
+    learned = control.ConvexPolicy(problem, context=context, decision=decision, parameters=values)
+    known = control.ConvexPolicy(problem, context=context, decision=decision, known=values)
+    numbers = sum(np.size(value) for value in values.values())
+    assert mbdl.spectrum(known).strategy == "model-based"
+    assert (mbdl.spectrum(known).learned, mbdl.spectrum(learned).learned) == (0, numbers)
+    x = jnp.linspace(-1.0, 1.0, 4)[None]
+    np.testing.assert_array_equal(known(x), learned(x))
+    again = mbdl.learn(known, lambda p: list(p.parameters.values()))
+    assert mbdl.spectrum(again).learned == numbers
+    first, *rest = values
+    with pytest.raises(ValueError, match="is given twice"):
+        control.ConvexPolicy(
+            problem, context=context, decision=decision, parameters=values, known={first: values[first]}
+        )
+    with pytest.raises(ValueError, match="has shape"):
+        control.ConvexPolicy(
+            problem, context=context, decision=decision, known={**{p: values[p] for p in rest}, first: np.zeros(7)}
+        )
+
+
 def test_learning_lowers_the_cost_of_the_closed_loop_of_the_clipped_regulator():
     states, inputs = 4, 2
     problem, context, decision, values, _ = PROBLEMS["clipped_regulator"](states, inputs)

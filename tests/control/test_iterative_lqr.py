@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 import scipy.optimize
-from control.rules import cost, system
+from control.rules import cost, nonlinear, system
 
 import mbdl
 from mbdl import control
@@ -161,6 +161,12 @@ def test_unfolded_and_learned_it_is_better_in_two_iterations():
     before, after = (jax.vmap(lambda x, r=r: total(r(x), x))(firsts[48:]) for r in (short, fit.rule))
     gain = np.asarray(before - after)
     assert gain.mean() > 2 * gain.std(ddof=1) / np.sqrt(len(gain))
+
+
+def test_bounds_of_another_number_of_controls_are_refused():
+    limits = control.Constraints(control=(-jnp.ones(3), jnp.ones(3)))
+    with pytest.raises(ValueError, match=r"bounds of the control have shape \(3,\); expected a number or \(1,\)"):
+        control.IterativeLQR(nonlinear(), cost(), horizon=3, constraints=limits)
 
 
 def test_bad_arguments():

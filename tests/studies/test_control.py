@@ -9,13 +9,14 @@ from studies.tiny_control import TINY, assignments
 import mbdl
 from mbdl import control, report, studies
 from mbdl.studies.control import constrained_lqr, market, policies, portfolio, stochastic_control, supply_chain
-from mbdl.studies.control.collect import difference, mean_of, shown
-from mbdl.studies.control.stages import simulated
+from mbdl.studies.control.measures import difference, mean_of, shown
+from mbdl.studies.control.scoring import simulated
 
 
 @pytest.mark.parametrize("name", TINY)
 def test_a_study_runs_and_its_table_is_what_was_simulated(name, tmp_path):
-    run = studies.prepare(studies.study(name), out=tmp_path / name, assignments=assignments(TINY[name]), seed=1)
+    how = {"out": tmp_path / name, "assignments": assignments(TINY[name]), "seed": 1, "curves": True}
+    run = studies.prepare(studies.study(name), **how)
     results = studies.execute(run)
     report.render(tmp_path / name)
     with jax.enable_x64(True):

@@ -1,11 +1,13 @@
 """Stochastic control: systems, policies, and what can be learned in them."""
 
+from .cart_pole import CartPole
 from .closed_loop import ClosedLoop, closed_loop
 from .constraints import Constraints
 from .convex_policy import ConvexPolicy, ConvexSolution
 from .cost import AbstractCost, Cost, QuadraticCost, Stage
 from .evaluate import compare_policies
 from .feedback import Clipped, LinearFeedback, StateFeedback
+from .fitted_value import FittedValue, fitted_value_iteration
 from .interior_point import InteriorPoint, InteriorState
 from .iterative_lqr import IterativeLQR
 from .learned_terminal_cost import LearnedTerminalCost
@@ -34,6 +36,7 @@ __all__ = [
     "LQR",
     "AbstractCost",
     "AbstractSystem",
+    "CartPole",
     "Clipped",
     "ClosedLoop",
     "Constraints",
@@ -41,6 +44,7 @@ __all__ = [
     "ConvexSolution",
     "Cost",
     "Feedback",
+    "FittedValue",
     "InteriorPoint",
     "InteriorState",
     "IterativeLQR",
@@ -75,6 +79,7 @@ __all__ = [
     "as_system",
     "closed_loop",
     "compare_policies",
+    "fitted_value_iteration",
     "prepare",
     "quadratic_lower_bound",
     "simulate",

@@ -8,6 +8,9 @@ from jaxtyping import Array, Bool, Float
 
 from .standard_form import Point, StandardForm, largest
 
+SMALL = 12
+"""The size up to which a triangular matrix is inverted by LAPACK."""
+
 
 class ActiveSet(eqx.Module):
     """Which sides of rows and bounds hold."""
@@ -99,10 +102,19 @@ def small_of(array: Array) -> float:
 
 def inverse_root(matrix: Array) -> Array:
     r"""$L^{-1}$ of $M = L L^\top$."""
-    if not matrix.shape[0]:
+    size = matrix.shape[0]
+    if not size:
         return matrix
-    identity = jnp.eye(matrix.shape[0], dtype=matrix.dtype)
-    return solve_triangular(jnp.linalg.cholesky(matrix), identity, lower=True)
+    L, identity = jnp.linalg.cholesky(matrix), jnp.eye(size, dtype=matrix.dtype)
+    if size <= SMALL or jax.default_backend() != "cpu":
+        return solve_triangular(L, identity, lower=True)
+
+    # By substitution, row by row: LAPACK shares one of this size among threads, which on a busy machine wait for each
+    # other for milliseconds, and one after another of a batch.
+    def row(i: Array, inverse: Array) -> Array:
+        return inverse.at[i].set((identity[i] - L[i] @ inverse) / L[i, i])
+
+    return jax.lax.fori_loop(0, size, row, jnp.zeros_like(L))
 
 
 def _inverse(matrix: Array, regularised: Array) -> tuple[Array, Array]:

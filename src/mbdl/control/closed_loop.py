@@ -11,8 +11,9 @@ from mbdl.training import AbstractExampleRisk
 
 from .constraints import Constraints
 from .cost import AbstractCost
+from .counts import check_counts
 from .rollout import mean_cost
-from .simulate import check_counts, check_policy, runs_of
+from .simulate import check_policy, runs_of
 from .system import AbstractSystem, as_system
 
 

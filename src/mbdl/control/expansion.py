@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from mbdl.tracking.covariance import symmetric
+
 from .box_minimiser import among, box_minimiser
 from .cost import AbstractCost, Stage
 from .semidefinite_part import semidefinite_part
@@ -60,14 +62,14 @@ def expand(system: AbstractSystem, cost: AbstractCost, state: Array, control: Ar
 
     both = jnp.concatenate([state, control])
     jacobian = jax.jacfwd(move)(both)
-    curvature = semidefinite_part(_symmetric(jax.hessian(stage)(both)))
+    curvature = semidefinite_part(symmetric(jax.hessian(stage)(both)))
     return Expansion(jacobian[:, :size], jacobian[:, size:], jax.grad(stage)(both), curvature)
 
 
 def last_curve(cost: AbstractCost, state: Array) -> Curve:
     """The terminal cost around the last state."""
     curvature = jax.hessian(cost.terminal)(state)
-    return Curve(semidefinite_part(_symmetric(curvature)), jax.grad(cost.terminal)(state))
+    return Curve(semidefinite_part(symmetric(curvature)), jax.grad(cost.terminal)(state))
 
 
 def backward_step(curve: Curve, stage: Expansion, damping: Array, bounds: Any) -> tuple[Curve, Correction]:
@@ -97,8 +99,4 @@ def backward_step(curve: Curve, stage: Expansion, damping: Array, bounds: Any) -
         gain = -jnp.linalg.solve(among(damped, free), jnp.where(free[:, None], ux, 0.0))
     value = xx + gain.T @ uu @ gain + gain.T @ ux + ux.T @ gain
     pushed = slope[:size] + gain.T @ (uu @ change + slope[size:]) + ux.T @ change
-    return Curve(_symmetric(value), pushed), Correction(change, gain)
-
-
-def _symmetric(matrix: Array) -> Array:
-    return 0.5 * (matrix + matrix.T)
+    return Curve(symmetric(value), pushed), Correction(change, gain)

@@ -12,8 +12,8 @@ from mbdl.core.checks import finite, floating, positive
 
 from .constraints import Constraints
 from .cost import AbstractCost
+from .counts import check_counts
 from .expansion import Correction, backward_step, expand, last_curve, nominal_move, planned_cost
-from .simulate import check_counts
 from .situation import Situation, as_situation
 from .system import AbstractSystem, as_system
 
@@ -122,6 +122,12 @@ class IterativeLQR(IterativeSolver):
                 "IterativeLQR: it keeps bounds of the control only. Put a penalty on other constraints into the cost; "
                 "control.LinearPredictiveControl keeps bounds of the state of a linear system"
             )
+        for bound in self.constraints.control or ():
+            if getattr(bound, "shape", ()) not in ((), (self.system.control_size,)):
+                raise ValueError(
+                    f"IterativeLQR: the bounds of the control have shape {bound.shape}; expected a number or "
+                    f"{(self.system.control_size,)}, one for each control of the system"
+                )
         dtype = dtype_of((self.system, cost))
         if step_sizes is None:
             step_sizes = 0.5 ** jnp.arange(8, dtype=dtype)

@@ -14,12 +14,12 @@ from mbdl.core.checks import concrete, positive
 from .condensed import Condensed, condense
 from .constraints import Constraints
 from .cost import QuadraticCost
+from .counts import check_counts
 from .lqr import LQR
 from .prepared import Prepared, prepare
 from .qp_solution import QPSolution, QPStatus
 from .quadratic_program import QuadraticProgram
 from .riccati_recursion import Value, model_matrices
-from .simulate import check_counts
 from .solve_qp import solve_qp
 
 

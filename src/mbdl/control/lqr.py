@@ -13,8 +13,8 @@ from mbdl.core import RecursiveRule, resolve
 from mbdl.core.checks import concrete
 
 from .cost import QuadraticCost
+from .counts import check_counts
 from .riccati_recursion import Feedback, Value, backward, last_value, model_matrices, stationary_value
-from .simulate import check_counts
 
 _NONE = "the pair of transition and control cannot be stabilised, or the cost does not see a mode that does not decay"
 

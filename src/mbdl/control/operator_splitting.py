@@ -5,12 +5,12 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Bool, Float
 
 from mbdl.core import IterativeSolver, as_leaf
 from mbdl.core.checks import concrete, positive
 
+from .active_set import inverse_root
 from .quadratic_program import QuadraticProgram
 from .splitting import Split, first_split, proximal, split_step, weights
 from .standard_form import Point, StandardForm, residual, standard_form
@@ -108,7 +108,7 @@ def _diagonalised(form: StandardForm) -> tuple[Array, Array]:
     form = jax.lax.stop_gradient(form)
     weight = weights(form)
     identity = jnp.eye(form.linear.shape[0], dtype=form.linear.dtype)
-    root = solve_triangular(jnp.linalg.cholesky(form.hessian + proximal(form) * identity), identity, lower=True)
+    root = inverse_root(form.hessian + proximal(form) * identity)
     weighted = form.matrix.T @ (weight.rows[:, None] * form.matrix) + jnp.diag(weight.bounds)
     eigenvalues, vectors = jnp.linalg.eigh(root @ weighted @ root.T)
     return root.T @ vectors, jnp.maximum(eigenvalues, 0.0)

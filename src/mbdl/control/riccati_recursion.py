@@ -7,6 +7,7 @@ import jax.scipy.linalg
 from jaxtyping import Array, Float
 
 from mbdl import tracking
+from mbdl.tracking.covariance import symmetric
 
 from .cost import QuadraticCost
 
@@ -38,14 +39,14 @@ def backward(A: Array, B: Array, cost: QuadraticCost, value: Value) -> tuple[Val
     size = len(A)
     cross = _cross(cost, B)
     mixed = cross.T + B.T @ value.matrix @ A
-    curvature = _symmetric(cost.control + B.T @ value.matrix @ B)
+    curvature = symmetric(cost.control + B.T @ value.matrix @ B)
     target = _target(cost, size)
     steered = B.T @ value.linear - cross.T @ target
     solved = jax.scipy.linalg.cho_solve(
         jax.scipy.linalg.cho_factor(curvature), jnp.concatenate([mixed, steered[:, None]], axis=1)
     )
     feedback = Feedback(solved[:, :-1], solved[:, -1])
-    matrix = _symmetric(cost.state + A.T @ value.matrix @ A - mixed.T @ feedback.gain)
+    matrix = symmetric(cost.state + A.T @ value.matrix @ A - mixed.T @ feedback.gain)
     linear = A.T @ value.linear - cost.state @ target - mixed.T @ feedback.offset
     return Value(matrix, linear), feedback
 
@@ -55,16 +56,12 @@ def stationary_value(A: Array, B: Array, cost: QuadraticCost) -> Value:
     cross, target = _cross(cost, B), _target(cost, len(A))
     # With u = v - R⁻¹Nᵀ(x - g) there is no cross term left.
     shift = jnp.linalg.solve(cost.control, cross.T)
-    state = _symmetric(cost.state - cross @ shift)
+    state = symmetric(cost.state - cross @ shift)
     matrix = tracking.stabilising_solution((A - B @ shift).T, B.T, state, cost.control)
     gain = jnp.linalg.solve(cost.control + B.T @ matrix @ B, cross.T + B.T @ matrix @ A)
     closed = A - B @ gain
     forced = (cross @ gain).T @ target - cost.state @ target if cost.target is not None else jnp.zeros_like(target)
     return Value(matrix, jnp.linalg.solve(jnp.eye(len(A), dtype=A.dtype) - closed.T, forced))
-
-
-def _symmetric(matrix: Array) -> Array:
-    return 0.5 * (matrix + matrix.T)
 
 
 def _cross(cost: QuadraticCost, B: Array) -> Array:

@@ -13,6 +13,7 @@ from mbdl.core.checks import concrete
 
 from .constraints import Constraints
 from .cost import AbstractCost
+from .counts import check_counts
 from .rollout import Rollout, rollout
 from .system import as_system
 
@@ -157,13 +158,6 @@ def _simulate(system: Any, policy: Any, cost: Any, constraints: Any, key: Any, s
     finite &= jnp.all(jnp.isfinite(found.states[:, 1:]), axis=-1)
     diverged_at = jnp.where(jnp.all(finite, axis=1), -1, jnp.argmin(finite, axis=1))
     return Trajectories(*found, diverged_at)
-
-
-def check_counts(counts: dict[str, Any], what: str) -> None:
-    """Raise for a number of steps or runs below one."""
-    for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{what}: expected {name} of at least 1, got {value!r}")
 
 
 def check_policy(policy: Any, what: str) -> None:

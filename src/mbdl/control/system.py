@@ -13,6 +13,8 @@ from mbdl import tracking
 from mbdl.core import as_leaf
 from mbdl.core.checks import floating
 
+from .counts import check_counts
+
 
 class AbstractSystem(eqx.Module):
     r"""A system in discrete time, driven by a control $u_t$ and by noise,
@@ -113,7 +115,8 @@ class System(AbstractSystem):
         self.transition, self.noise, self.observation = transition, noise, observation
         self.start = initial if callable(initial) else floating(as_leaf(initial))
         self.nominal = jax.tree.map(lambda leaf: floating(as_leaf(leaf)), nominal)
-        self.control_size = checked_size(control_size, "System")
+        check_counts({"control_size": control_size}, "System")
+        self.control_size = control_size
 
     def initial(self, key: PRNGKeyArray, noise: Any = None) -> Float[Array, " state"]:
         drawn: Any = self.start(key) if callable(self.start) else self.start
@@ -162,7 +165,8 @@ class StateSpace(AbstractSystem):
         self.model = model
         if control_size is None:
             control_size = _control_size(model)
-        self.control_size = checked_size(control_size, "StateSpace")
+        check_counts({"control_size": control_size}, "StateSpace")
+        self.control_size = control_size
 
     def initial(self, key: PRNGKeyArray, noise: Any) -> Float[Array, " state"]:
         first = self.model.initial_mean + tracking.draw(key, self.model.initial_covariance)
@@ -205,17 +209,6 @@ def as_system(system: Any, what: str) -> AbstractSystem:
         f"{what}: expected a system of mbdl.control or a model of mbdl.tracking with a control input, got "
         f"{type(system).__name__}"
     )
-
-
-def checked_size(size: Any, what: str) -> int:
-    """A number of controls.
-
-    Raises:
-        ValueError: for what is no number of at least one.
-    """
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise ValueError(f"{what}: expected control_size of at least 1, got {size!r}")
-    return size
 
 
 def _control_size(model: tracking.AbstractModel) -> int:

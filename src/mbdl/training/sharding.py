@@ -67,12 +67,26 @@ def spread_batch(risk: Any, mesh: Mesh, batch: Any) -> Any:
 
 def replicated(tree: Any, mesh: Mesh | None) -> Any:
     """The same arrays on every device of a mesh; as they are where there is none."""
-    return tree if mesh is None else jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+    if mesh is None:
+        return tree
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    if everywhere.is_fully_addressable:
+        return jax.device_put(tree, everywhere)
+
+    def placed(leaf: Array) -> Array:
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(placed(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
+        held = np.asarray(leaf)
+        return jax.make_array_from_callback(held.shape, everywhere, lambda index: held[index])
+
+    return jax.tree.map(placed, tree)
 
 
 def gathered(tree: Any, mesh: Mesh | None) -> Any:
     """Arrays that every device of a mesh holds, on one device of this process."""
-    return tree if mesh is None else jax.device_put(tree, mesh.local_devices[0])
+    if mesh is None:
+        return tree
+    return jax.tree.map(lambda leaf: jax.device_put(leaf.addressable_data(0), mesh.local_devices[0]), tree)
 
 
 def local_mesh(examples: int) -> Mesh | None:

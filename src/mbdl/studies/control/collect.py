@@ -6,12 +6,16 @@ from typing import Any
 import numpy as np
 
 from mbdl.studies import results as form
+from mbdl.studies.control.curves import Curve
+from mbdl.studies.control.measures import difference, shown
 from mbdl.studies.control.problem import Entry, Evaluation, Problem
-from mbdl.studies.control.stages import rule_name
+from mbdl.studies.control.training import rule_name
 from mbdl.studies.study import Run
 
 
-def collect(run: Run, title: str, statements: list[str], problems: Sequence[Problem]) -> dict[str, Any]:
+def collect(
+    run: Run, title: str, statements: list[str], problems: Sequence[Problem], curves: Sequence[Curve] = ()
+) -> dict[str, Any]:
     """The results of a run, in the form of `mbdl.studies.results`."""
     scored = {
         problem.name: {e.name: run[f"score-{rule_name(problem, e)}"] for e in problem.entries} for problem in problems
@@ -23,7 +27,10 @@ def collect(run: Run, title: str, statements: list[str], problems: Sequence[Prob
         "statements": statements,
         "findings": [] if run.quick else [line for p in problems for line in _findings(p, scored[p.name])],
         "tables": [*tables, *_published(problems, scored)],
-        "curves": [curve for problem in problems for curve in _training_curve(run, problem)],
+        "curves": [
+            *(curve for problem in problems for curve in _training_curve(run, problem)),
+            *(curve.collect(run, _named(problems, curve.problem)) for curve in (curves if run.curves else ())),
+        ],
         "spectrum": _spectrum(problems[0], scored[problems[0].name]),
         "pictures": [],
         "trajectories": [_trajectory(run, problem) for problem in problems if problem.drawn is not None],
@@ -42,40 +49,13 @@ def collect(run: Run, title: str, statements: list[str], problems: Sequence[Prob
     }
 
 
+def _named(problems: Sequence[Problem], name: str) -> Problem:
+    return next(problem for problem in problems if problem.name == name)
+
+
 def costs_of(found: dict[str, Any], evaluation: Evaluation) -> np.ndarray:
     """The cost of each run, NaN where it diverged."""
     return np.array([np.nan if cost is None else cost for cost in found[evaluation.name]["costs"]])
-
-
-def shown(problem: Problem, costs: np.ndarray) -> dict[str, float]:
-    """The mean cost of runs with its standard error, in dB where the problem's unit is that."""
-    mean = mean_of(costs)
-    if problem.unit != "dB":
-        return mean
-    return _in_decibels(mean["value"], mean["error"] / mean["value"])
-
-
-def difference(problem: Problem, costs: np.ndarray, reference: np.ndarray) -> dict[str, float]:
-    """How much more runs cost than others on the same noise, with the standard error of the mean difference.
-
-    In dB it is that of the ratio of the mean costs, with the error of paired runs to first order.
-    """
-    if problem.unit != "dB":
-        return mean_of(costs - reference)
-    means = np.mean(costs), np.mean(reference)
-    relative = costs / means[0] - reference / means[1]
-    return _in_decibels(float(means[0] / means[1]), mean_of(relative)["error"])
-
-
-def _in_decibels(value: float, relative: float) -> dict[str, float]:
-    return {"value": float(f"{10 * np.log10(value):.6g}"), "error": float(f"{10 / np.log(10) * relative:.3g}")}
-
-
-def mean_of(values: np.ndarray) -> dict[str, float]:
-    """A mean and its standard error, of the values that are finite."""
-    good = values[np.isfinite(values)]
-    error = float(np.std(good, ddof=1) / np.sqrt(len(good))) if len(good) > 1 else 0.0
-    return {"value": float(f"{np.mean(good):.6g}"), "error": float(f"{error:.3g}")}
 
 
 def _table(run: Run, problem: Problem, scored: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 import mbdl
 from mbdl import control
 from mbdl.studies.control.collect import collect
-from mbdl.studies.control.policies import network, published_system, regulator
+from mbdl.studies.control.policies import learned, network, published_system, regulator
 from mbdl.studies.control.problem import Drawn, Entry, Evaluation, Problem, Training, adam, stochastic_gradient
 from mbdl.studies.control.settings import QUICK, ControlSettings
 from mbdl.studies.control.stages import problems_of, stages
@@ -62,10 +62,18 @@ def problems(settings: LQRSettings) -> tuple[Problem, ...]:
                 Entry(
                     "convex-first",
                     "convex policy, θ = I",
-                    "learned optimisation",
-                    lambda key: regulator(A, B, np.eye(4)),
+                    "model-based",
+                    lambda key: regulator(A, B, np.eye(4)).policy(),
                 ),
-                Entry("convex", "convex policy, learned θ", "learned optimisation", None, sgd, start="convex-first"),
+                Entry(
+                    "convex",
+                    "convex policy, learned θ",
+                    "learned optimisation",
+                    None,
+                    sgd,
+                    start="convex-first",
+                    change=learned,
+                ),
                 Entry(
                     "gain",
                     "linear feedback, learned gain",

@@ -1,6 +1,7 @@
 """What several studies of control share: the published random systems, the convex policy of a regulator, networks."""
 
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import cvxpy
 import equinox as eqx
@@ -8,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+import mbdl
 from mbdl import control, networks
+from mbdl.studies.search import pair_search
 
 
 def published_system(states: int, controls: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -19,9 +22,31 @@ def published_system(states: int, controls: int, seed: int) -> tuple[np.ndarray,
     return A, generator.randn(states, controls)
 
 
+class Statement(NamedTuple):
+    """A convex policy as it is stated in CVXPY.
+
+    Attributes:
+        problem: the problem.
+        context: the parameters that are seen.
+        decision: the control.
+        parameters: the values of the others.
+    """
+
+    problem: cvxpy.Problem
+    context: Sequence[cvxpy.Parameter]
+    decision: cvxpy.Variable
+    parameters: Mapping[cvxpy.Parameter, Any]
+
+    def policy(self, **how: Any) -> control.ConvexPolicy:
+        """The policy, of which nothing is learned yet."""
+        return control.ConvexPolicy(
+            self.problem, context=self.context, decision=self.decision, known=self.parameters, **how
+        )
+
+
 def regulator(
     A: np.ndarray, B: np.ndarray, root: np.ndarray, *, limit: float | None = None, slope: np.ndarray | None = None
-) -> control.ConvexPolicy:
+) -> Statement:
     r"""The policy $\arg\min_u u^\top u + \|\theta x^+\|^2 + q^\top x^+$ with $x^+ = A x + B u$, $|u| \le$ the limit."""
     states, controls = B.shape
     x, u = cvxpy.Parameter(states, "x"), cvxpy.Variable(controls, "u")
@@ -33,8 +58,25 @@ def regulator(
     constraints: list[Any] = [following == A @ x + B @ u]
     if limit is not None:
         constraints.append(cvxpy.norm_inf(u) <= limit)
-    problem = cvxpy.Problem(cvxpy.Minimize(cost), constraints)
-    return control.ConvexPolicy(problem, context=[x], decision=u, parameters=values)
+    return Statement(cvxpy.Problem(cvxpy.Minimize(cost), constraints), [x], u, values)
+
+
+def learned(policy: control.ConvexPolicy) -> control.ConvexPolicy:
+    """The policy with all its parameters learned, from where they are."""
+    return mbdl.learn(policy, lambda p: list(p.parameters.values()))
+
+
+def tuned(
+    policy: control.ConvexPolicy, names: tuple[str, str], cost: Callable[[Any], float], start: tuple[float, float]
+) -> control.ConvexPolicy:
+    """The policy with two of its parameters scaled by the factors that cost the least, searched one after the other."""
+
+    def scaled(first: float, second: float) -> control.ConvexPolicy:
+        values = [factor * policy.parameters[name] for factor, name in zip((first, second), names, strict=True)]
+        return eqx.tree_at(lambda p: [p.parameters[name] for name in names], policy, values)
+
+    found = pair_search(lambda first, second: -cost(scaled(first, second)), start)
+    return mbdl.tuned(scaled(*found.best), lambda p: [p.parameters[name] for name in names])
 
 
 def network(

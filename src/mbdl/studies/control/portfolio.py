@@ -11,12 +11,15 @@ import numpy as np
 import optax
 import scipy.linalg
 
+import mbdl
 from mbdl import control
 from mbdl.studies.control import market
 from mbdl.studies.control.collect import collect
+from mbdl.studies.control.policies import learned
 from mbdl.studies.control.problem import Drawn, Entry, Evaluation, Problem, Training
 from mbdl.studies.control.settings import QUICK, ControlSettings
 from mbdl.studies.control.stages import problems_of, stages
+from mbdl.studies.control.training import mean_cost
 from mbdl.studies.search import log_search
 from mbdl.studies.settings import setting
 from mbdl.studies.study import Run, Stage, Study
@@ -100,7 +103,7 @@ def policy(aversion: float) -> control.ConvexPolicy:
         cvxpy.Maximize(mu @ after - cvxpy.sum_squares(theta @ after)), [after == h + u, cvxpy.sum(u) + fees <= 0]
     )
     root = np.sqrt(aversion) * np.real(scipy.linalg.sqrtm(covariance))
-    return control.ConvexPolicy(problem, context=[h], decision=u, parameters={theta: root, mu: expected})
+    return control.ConvexPolicy(problem, context=[h], decision=u, known={theta: root, mu: expected})
 
 
 @functools.cache
@@ -114,9 +117,9 @@ def problems(settings: PortfolioSettings) -> tuple[Problem, ...]:
     plant, price = system(), cost()
 
     def tuned(key: Any) -> control.ConvexPolicy:
-        risk = control.closed_loop(plant, price, horizon=settings.months, runs=settings.tuning_runs, key=key)
-        best = log_search(lambda aversion: -float(risk(policy(aversion))), AVERSION, factor=2.0, refinements=2)
-        return policy(best.best)
+        score = mean_cost(plant, price, horizon=settings.months, runs=settings.tuning_runs, key=key)
+        best = log_search(lambda aversion: -score(policy(aversion)), AVERSION, factor=2.0, refinements=2)
+        return mbdl.tuned(policy(best.best), lambda p: p.parameters["theta"])
 
     return (
         Problem(
@@ -128,8 +131,8 @@ def problems(settings: PortfolioSettings) -> tuple[Problem, ...]:
             horizon=settings.months,
             reference="first",
             entries=(
-                Entry("first", "Markowitz, γ = 15", "learned optimisation", lambda key: policy(AVERSION)),
-                Entry("tuned", "Markowitz, tuned γ", "learned optimisation", tuned),
+                Entry("first", "Markowitz, γ = 15", "model-based", lambda key: policy(AVERSION)),
+                Entry("tuned", "Markowitz, tuned γ", "model-based", tuned),
                 Entry(
                     "sgd",
                     "Markowitz, learned from γ = 15",
@@ -137,6 +140,7 @@ def problems(settings: PortfolioSettings) -> tuple[Problem, ...]:
                     None,
                     Training(_optimiser(), settings.sgd_steps, settings.batch),
                     start="first",
+                    change=learned,
                 ),
                 Entry(
                     "further",
@@ -145,6 +149,7 @@ def problems(settings: PortfolioSettings) -> tuple[Problem, ...]:
                     None,
                     Training(_optimiser(), settings.sgd_steps, settings.batch),
                     start="tuned",
+                    change=learned,
                 ),
             ),
             evaluations=(Evaluation("cost", "cost (utility, sign turned)", settings.months, settings.test_runs),),

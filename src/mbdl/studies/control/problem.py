@@ -21,14 +21,17 @@ class Training:
         optimiser: an optax transformation.
         steps: the number of its steps.
         runs: the number of runs a step.
-        risk: made from the run's key where it is not the cost of the closed loop; `(key) -> risk`.
+        risk: where it is not the cost of the closed loop, made from the run's key and a number of recorded runs;
+            `(key, runs) -> risk`.
+        recorded: that number of runs.
         objective: what that risk is.
     """
 
     optimiser: optax.GradientTransformation
     steps: int
     runs: int
-    risk: Callable[[PRNGKeyArray], Any] | None = None
+    risk: Callable[[PRNGKeyArray, int], Any] | None = None
+    recorded: int = 0
     objective: str = ""
 
 
@@ -44,6 +47,7 @@ class Entry:
         training: how it is trained; not at all by default.
         start: the name of the entry whose policy it begins from, in the place of `make`.
         change: what is made of that policy before the training: what of it is learned.
+        deploy: what is made of the policy after it.
     """
 
     name: str
@@ -53,6 +57,7 @@ class Entry:
     training: Training | None = None
     start: str | None = None
     change: Callable[[Any], RecursiveRule] | None = None
+    deploy: Callable[[Any], RecursiveRule] | None = None
 
 
 @dataclass(frozen=True)

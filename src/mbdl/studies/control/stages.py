@@ -1,7 +1,5 @@
 """The stages of a study of control: each policy of a problem is found, scored on common noise, and drawn."""
 
-import shutil
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -9,17 +7,17 @@ from typing import Any
 import jax
 import numpy as np
 
-import mbdl
-from mbdl import control
-from mbdl.studies.control.problem import Entry, Evaluation, Problem
+from mbdl.studies.control.curves import Curve
+from mbdl.studies.control.problem import Problem
+from mbdl.studies.control.scoring import score, simulated
+from mbdl.studies.control.training import find, rule_name
 from mbdl.studies.study import Run, Stage
-from mbdl.training import fit
 
 Problems = Callable[[Any], Sequence[Problem]]
 
 
-def stages(run: Run, problems: Problems) -> list[Stage]:
-    """The stages of all problems."""
+def stages(run: Run, problems: Problems, curves: Sequence[Curve] = ()) -> list[Stage]:
+    """The stages of all problems, and of the curves if they are asked for."""
     listed = []
     for index, problem in enumerate(problems_of(run, problems)):
         for entry in problem.entries:
@@ -32,12 +30,18 @@ def stages(run: Run, problems: Problems) -> list[Stage]:
         if problem.drawn is not None:
             drawing = _in_double(partial(_keep_run, problems, index))
             listed.append(Stage(f"run-{problem.name}", f"{problem.title}: a run", drawing, 3))
+    for curve in curves if run.curves else ():
+        index = [problem.name for problem in problems_of(run, problems)].index(curve.problem)
+        problem = problems_of(run, problems)[index]
+        for point in curve.points(problem):
+            action = _in_double(partial(_point, problems, index, curve, point))
+            title, cost = curve.describe(problem, point), curve.seconds(problem, point)
+            listed.append(Stage(curve.stage(point), title, action, cost))
     return listed
 
 
-def rule_name(problem: Problem, entry: Entry) -> str:
-    """The file of a policy."""
-    return f"{problem.name}-{entry.name}"
+def _point(problems: Problems, index: int, curve: Curve, point: Any, run: Run) -> dict[str, Any]:
+    return curve.find(run, _problems(run, problems)[index], point)
 
 
 def problems_of(run: Run, problems: Problems) -> Sequence[Problem]:
@@ -61,85 +65,13 @@ def _in_double(action: Callable[[Run], Any]) -> Callable[[Run], Any]:
 
 
 def _find(problems: Problems, index: int, name: str, run: Run) -> dict[str, Any]:
-    """Makes a policy, trains it where it is trained, and saves it."""
     problem = _problems(run, problems)[index]
-    entry = problem.entry(name)
-    if entry.start is not None:
-        policy: Any = run.load_rule(rule_name(problem, problem.entry(entry.start)))
-    else:
-        assert entry.make is not None
-        policy = entry.make(run.key(problem.name, name))
-    saved = rule_name(problem, entry)
-    if entry.training is None:
-        run.save_rule(saved, policy)
-        return {}
-    training, settings = entry.training, run.settings
-    closed = partial(control.closed_loop, problem.system, problem.cost, horizon=problem.horizon)
-    validation = closed(runs=settings.validation_runs, key=run.key(problem.name, "validation"))
-    risk = closed(runs=training.runs)
-    if training.risk is not None:
-        risk, validation = (training.risk(run.key(problem.name, name, part)) for part in ("training", "validation"))
-    checkpoint = run.folder.path / "checkpoints" / saved
-    trained = fit(
-        policy,
-        risk,
-        training.optimiser,
-        steps=training.steps,
-        key=run.key(problem.name, name, "noise"),
-        validation=validation,
-        validate_every=max(1, training.steps // 25),
-        checkpoint=checkpoint,
-        resume=True,
-        progress=run.progress,
-    )
-    history = trained.history
-    if history.interrupted:
-        raise KeyboardInterrupt
-    run.save_rule(saved, trained.rule)
-    shutil.rmtree(checkpoint, ignore_errors=True)
-    return {
-        "steps": training.steps,
-        "runs": training.runs,
-        "objective": "cost of the closed loop" if training.risk is None else "error of the estimates",
-        "validation_steps": history.validation_steps.tolist(),
-        "validation_risk": [float(f"{value:.6g}") for value in history.validation],
-        "kept_step": int(history.best_step),
-        "skipped_steps": int(np.sum(history.skipped)),
-    }
-
-
-def simulated(run: Run, problem: Problem, policy: Any, evaluation: Evaluation, throw: bool = False) -> Any:
-    """The runs of a policy on the noise of an evaluation, which all policies meet."""
-    return control.simulate(
-        problem.system,
-        policy,
-        run.key(problem.name, "test", evaluation.name),
-        steps=evaluation.steps,
-        runs=evaluation.runs,
-        cost=problem.cost,
-        constraints=problem.constraints,
-        throw=throw,
-    )
+    return find(run, problem, problem.entry(name))
 
 
 def _score(problems: Problems, index: int, name: str, run: Run) -> dict[str, Any]:
-    """The cost of each run of a policy, by evaluation; its counts, and the time of a decision among many."""
     problem = _problems(run, problems)[index]
-    policy: Any = run.load_rule(rule_name(problem, problem.entry(name)))
-    place = mbdl.spectrum(policy)
-    found: dict[str, Any] = {"learned": place.learned + place.frozen, "strategy": place.strategy}
-    for evaluation in problem.evaluations:
-        runs = simulated(run, problem, policy, evaluation)
-        begin = time.perf_counter()
-        jax.block_until_ready(simulated(run, problem, policy, evaluation).costs)
-        seconds = time.perf_counter() - begin
-        costs, diverged = np.asarray(runs.run_costs), np.asarray(runs.diverged_at) >= 0
-        found[evaluation.name] = {
-            "costs": [None if bad else float(f"{cost:.8g}") for cost, bad in zip(costs, diverged, strict=True)],
-            "violation": float(f"{np.max(np.asarray(runs.violations)[~diverged], initial=0.0):.3g}"),
-            "microseconds_per_decision": round(1e6 * seconds / (evaluation.runs * evaluation.steps), 3),
-        }
-    return found
+    return score(run, problem, run.load_rule(rule_name(problem, problem.entry(name))))
 
 
 def _keep_run(problems: Problems, index: int, run: Run) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The study of stochastic control under partial observation, from the model's end of the spectrum to the data's."""
 
+import dataclasses
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -7,17 +8,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
 import mbdl
 from mbdl import control, tracking
+from mbdl.studies.control import cart_pole
 from mbdl.studies.control.collect import collect
+from mbdl.studies.control.curves import Curve, DataCurve, MismatchCurve
 from mbdl.studies.control.problem import Drawn, Entry, Evaluation, Problem, Training, adam
+from mbdl.studies.control.recorded import EstimationError
 from mbdl.studies.control.settings import QUICK, ControlSettings
 from mbdl.studies.control.stages import problems_of, stages
 from mbdl.studies.settings import setting
 from mbdl.studies.study import Run, Stage, Study
-from mbdl.training.risk import AbstractExampleRisk
 
 
 @dataclass(frozen=True)
@@ -33,15 +36,19 @@ class StochasticControlSettings(ControlSettings):
     estimation_runs: int = setting(500, "runs that these are made of")
     test_runs: int = setting(1000, "test runs")
 
+    stretch: float = setting(1.6, "how many times longer and heavier the true pole is")
+    friction: float = setting(2.0, "friction of the true cart, N s/m")
+    pole_steps: int = setting(80, "stages of a run of the pole, 0.05 s each")
+    pole_runs: int = setting(300, "test runs of the pole")
+    plan: int = setting(8, "stages that predictive control plans")
+    short_plan: int = setting(2, "stages that it plans with a learned value")
+    planner_iterations: int = setting(3, "iterations of the planner at each time")
+    planner_steps: int = setting(100, "training steps through the planner")
+    recorded_runs: int = setting(100, "recorded runs of the pole, whose states are known")
 
-class EstimationError(AbstractExampleRisk):
-    """The squared error of the filter inside a policy, on runs of another policy."""
-
-    data: Any
-
-    def values(self, rule: Any, batch: Any, key: PRNGKeyArray | None) -> Float[Array, " batch"]:
-        inputs, states = batch
-        return jax.vmap(lambda x, s: tracking.state_error(rule.filter(x), s))(inputs, states)
+    curve_runs: tuple[int, ...] = setting((4, 16, 64), "numbers of training runs of the curves")
+    curve_angles: tuple[float, ...] = setting((0.0, 10.0, 20.0, 30.0, 40.0), "true rotations of a curve, degrees")
+    curve_stretches: tuple[float, ...] = setting((1.0, 1.3, 1.6, 2.0, 2.5), "true stretches of a curve")
 
 
 def model(level: float, angle: float = 0.0) -> tracking.LinearGaussian:
@@ -70,21 +77,27 @@ PUBLISHED = {
 
 
 def runs_of_regulator(
-    truth: tracking.LinearGaussian, policy: control.LQG, cost: control.QuadraticCost, settings: Any, key: PRNGKeyArray
+    truth: tracking.LinearGaussian,
+    policy: control.LQG,
+    cost: control.QuadraticCost,
+    settings: Any,
+    key: PRNGKeyArray,
+    count: int,
 ) -> control.Trajectories:
     """Runs of the true system under the regulator of the assumed one."""
-    return control.simulate(
-        truth, policy, key, steps=settings.steps, runs=settings.estimation_runs, cost=cost, throw=False
-    )
+    return control.simulate(truth, policy, key, steps=settings.steps, runs=count, cost=cost, throw=False)
 
 
 def estimation_risk(
-    truth: tracking.LinearGaussian, policy: control.LQG, cost: control.QuadraticCost, settings: Any, key: PRNGKeyArray
+    truth: tracking.LinearGaussian,
+    policy: control.LQG,
+    cost: control.QuadraticCost,
+    settings: Any,
+    key: PRNGKeyArray,
+    count: int,
 ) -> EstimationError:
     """The error of estimates on runs of the regulator."""
-    runs = runs_of_regulator(truth, policy, cost, settings, key)
-    before = jnp.concatenate([jnp.zeros_like(runs.controls[:, :1]), runs.controls[:, :-1]], axis=1)
-    return EstimationError((tracking.Inputs(runs.observations, before), runs.states[:, :-1]))
+    return EstimationError.of(runs_of_regulator(truth, policy, cost, settings, key, count))
 
 
 def problem(settings: StochasticControlSettings, level: float, angle: float, whole: bool) -> Problem:
@@ -106,13 +119,15 @@ def problem(settings: StochasticControlSettings, level: float, angle: float, who
         settings.estimation_steps,
         settings.batch,
         partial(estimation_risk, truth, nominal, cost, settings),
+        settings.estimation_runs,
+        "error of the estimates",
     )
 
     def kalmannet(key: PRNGKeyArray) -> control.LQG:
         return regulator(assumed, tracking.KalmanNet(assumed, key=key))
 
     def recurrent(key: PRNGKeyArray) -> control.RecurrentPolicy:
-        runs = runs_of_regulator(truth, nominal, cost, settings, jax.random.fold_in(key, 1))
+        runs = runs_of_regulator(truth, nominal, cost, settings, jax.random.fold_in(key, 1), settings.estimation_runs)
         scales = tracking.Standardisation.of(runs.observations, runs.controls)
         how: dict[str, Any] = {"dtype": jnp.result_type(float), "standardisation": scales, "key": key}
         return control.RecurrentPolicy(2, 1, hidden_size=settings.width, **how)
@@ -121,7 +136,7 @@ def problem(settings: StochasticControlSettings, level: float, angle: float, who
         Entry("lqg", "LQG", "model-based", lambda key: nominal),
         Entry("kalmannet", "LQG with KalmanNet, by cost", "DNN-aided", kalmannet, many),
     ]
-    if angle:
+    if angle or whole:
         entries.insert(0, Entry("true", "LQG, true model", "model-based", lambda key: regulator(truth)))
     if whole:
         entries += [
@@ -173,7 +188,7 @@ def problem(settings: StochasticControlSettings, level: float, angle: float, who
 
 def problems(settings: StochasticControlSettings) -> tuple[Problem, ...]:
     """All rules at the second level under rotation, the published ones at every level with and without it."""
-    middle = settings.levels[min(1, len(settings.levels) - 1)]
+    middle = middle_level(settings)
     whole = problem(settings, middle, settings.angle, True)
     others = [
         problem(settings, level, angle, False)
@@ -181,12 +196,55 @@ def problems(settings: StochasticControlSettings) -> tuple[Problem, ...]:
         for level in settings.levels
         if (level, angle) != (middle, settings.angle)
     ]
-    return (whole, *others)
+    return (whole, cart_pole.problem(settings), *others)
+
+
+def curves(settings: StochasticControlSettings) -> tuple[Curve, ...]:
+    """By the number of training runs and by mismatch, of both systems."""
+    level = middle_level(settings)
+
+    def rotated(settings: StochasticControlSettings, angle: float) -> Problem:
+        return dataclasses.replace(problem(settings, level, angle, True), name=f"rotated-{level:g}")
+
+    linear = ("lqg", "model", "kalmannet", "recurrent")
+    nonlinear = ("lqg", "predictive", "parameters", "residual", "kalmannet", "recurrent")
+    return (
+        DataCurve(
+            f"rotated-{level:g}",
+            ("covariances", "model", "kalmannet", "recurrent"),
+            ("true", "lqg"),
+            settings.curve_runs,
+        ),
+        MismatchCurve(
+            f"rotated-{level:g}",
+            linear,
+            ("true",),
+            settings.curve_angles,
+            settings.angle,
+            rotated,
+            ("rotation", "°"),
+        ),
+        DataCurve("cart-pole", ("parameters", "residual", "recurrent"), ("true", "predictive"), settings.curve_runs),
+        MismatchCurve(
+            "cart-pole",
+            nonlinear,
+            ("true",),
+            settings.curve_stretches,
+            settings.stretch,
+            cart_pole.problem,
+            ("stretch", ""),
+        ),
+    )
+
+
+def middle_level(settings: StochasticControlSettings) -> float:
+    """The level at which all policies are compared."""
+    return settings.levels[min(1, len(settings.levels) - 1)]
 
 
 def study_stages(run: Run) -> list[Stage]:
     """The stages of the study."""
-    return stages(run, problems)
+    return stages(run, problems, curves(run.settings))
 
 
 def study_results(run: Run) -> dict[str, Any]:
@@ -202,14 +260,21 @@ def study_results(run: Run) -> dict[str, Any]:
         f"{run.settings.estimation_runs} runs of the true system under LQG, whose states are known.",
         "The controller is the regulator of the assumed model, except where the transition is learned.",
         "The recurrent network knows no model, sees standardised observations and gives standardised controls.",
+        "The pole on a cart is seen by position and angle in noise, for 0.05 s a stage; a force of at most 10 N, the "
+        "cost p² + 10φ² + 0.1(ṗ² + φ̇²) + 0.001u². The true pole is "
+        f"{run.settings.stretch:g} times longer and heavier than the model's, the true cart has a friction of "
+        f"{run.settings.friction:g} N s/m, which the model leaves out. Predictive control plans by the iterative "
+        "regulator, and ends its plan with the value of the linearised one. What is learned by the error of "
+        f"predictions or estimates is learned on {run.settings.recorded_runs} runs of the true system under predictive "
+        "control, whose states are known; the other policies by the gradient of the closed loop's cost.",
     ]
     title = "Stochastic control under partial observation, along the spectrum"
-    return collect(run, title, statements, problems_of(run, problems))
+    return collect(run, title, statements, problems_of(run, problems), curves(run.settings))
 
 
 STUDY = Study(
     name="stochastic-control",
-    summary="control under partial observation: LQG, learned models, KalmanNet in the loop, a recurrent network",
+    summary="control under partial observation: LQG, predictive control, learned models, KalmanNet, a black box",
     settings=StochasticControlSettings,
     quick={
         **QUICK,
@@ -218,6 +283,10 @@ STUDY = Study(
         "estimation_steps": 20,
         "estimation_runs": 32,
         "network_steps": 30,
+        "pole_runs": 20,
+        "plan": 4,
+        "planner_steps": 5,
+        "recorded_runs": 8,
     },
     stages=study_stages,
     results=study_results,

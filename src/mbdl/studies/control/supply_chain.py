@@ -12,10 +12,11 @@ import numpy as np
 
 from mbdl import control
 from mbdl.studies.control.collect import collect
-from mbdl.studies.control.policies import network
+from mbdl.studies.control.policies import Statement, learned, network, tuned
 from mbdl.studies.control.problem import Drawn, Entry, Evaluation, Problem, Training, adam, stochastic_gradient
 from mbdl.studies.control.settings import QUICK, ControlSettings
 from mbdl.studies.control.stages import problems_of, stages
+from mbdl.studies.control.training import mean_cost
 from mbdl.studies.settings import setting
 from mbdl.studies.study import Run, Stage, Study
 
@@ -35,6 +36,7 @@ class SupplyChainSettings(ControlSettings):
     batch: int = setting(5, "runs of a training step of the convex policy")
     sgd_steps: int = setting(200, "training steps of the convex policy, by plain gradient descent")
     adam_steps: int = setting(300, "further training steps of the convex policy, by Adam on 32 runs")
+    tuning_runs: int = setting(200, "runs on which the scales of the first guess are searched")
 
 
 def flows() -> tuple[np.ndarray, np.ndarray]:
@@ -89,7 +91,11 @@ def limits() -> control.Constraints:
     return control.Constraints(control=(0.0, MOST), inequality=broken)
 
 
-def policy(proximal: float = 1e-4) -> control.ConvexPolicy:
+PROXIMAL = 1e-4
+"""The weight of a cost that makes the control unique."""
+
+
+def statement() -> Statement:
     r"""The policy that makes the cost of the stage and $\|\theta h^+\|^2 + q^\top h^+$ smallest."""
     inflow, outflow = flows()
     h, p, d = cvxpy.Parameter(4, "h"), cvxpy.Parameter(2, "p"), cvxpy.Parameter(2, "d")
@@ -109,7 +115,12 @@ def policy(proximal: float = 1e-4) -> control.ConvexPolicy:
         ],
     )
     values = {theta: np.eye(4), q: -3.0 * np.ones(4)}
-    return control.ConvexPolicy(problem, context=[h, p, d], decision=u, parameters=values, proximal=proximal)
+    return Statement(problem, [h, p, d], u, values)
+
+
+def policy() -> control.ConvexPolicy:
+    """The policy with a unique control."""
+    return statement().policy(proximal=PROXIMAL)
 
 
 def problems(settings: SupplyChainSettings) -> tuple[Problem, ...]:
@@ -131,10 +142,15 @@ def problems(settings: SupplyChainSettings) -> tuple[Problem, ...]:
         ),
     )
     convex = (
-        Entry("first", "convex policy, first guess", "learned optimisation", lambda key: policy()),
-        Entry("sgd", "convex policy, learned", "learned optimisation", None, sgd, start="first"),
+        Entry("first", "convex policy, first guess", "model-based", lambda key: policy()),
+        Entry("sgd", "convex policy, learned", "learned optimisation", None, sgd, start="first", change=learned),
         Entry("adam", "convex policy, learned further", "learned optimisation", None, further, start="sgd"),
     )
+
+    def search(key: Any) -> control.ConvexPolicy:
+        score = mean_cost(system(), cost(False), horizon=settings.steps, runs=settings.tuning_runs, key=key)
+        return tuned(policy(), ("theta", "q"), score, (1.0, 1.0))
+
     black_box = Entry(
         "network",
         "neural policy, bounded by links alone",
@@ -147,7 +163,7 @@ def problems(settings: SupplyChainSettings) -> tuple[Problem, ...]:
             name="seen",
             title="Supply chain, at the price that is seen",
             cost=cost(False),
-            entries=(*convex, black_box),
+            entries=(convex[0], Entry("tuned", "convex policy, tuned", "model-based", search), *convex[1:], black_box),
         ),
         make(
             name="next",
@@ -172,6 +188,7 @@ def study_results(run: Run) -> dict[str, Any]:
         "Barratt, Boyd, Stellato).",
         "The convex policy makes the cost of the stage and an unknown value ‖θh⁺‖² + q'h⁺ of the next stock smallest, "
         "within all constraints. A proximal term of 10⁻⁴ makes its control unique, where the programme has several.",
+        f"Tuned: the scales of θ and q that cost least on {run.settings.tuning_runs} runs of their own.",
         "The published study pays the next price, which the policy does not see; the first table pays the price that "
         "is seen, the second one is as published. The published costs are of one run of 20 stages.",
         "The neural policy keeps what links carry, and breaks the other constraints: its cost is of a problem without "
@@ -184,7 +201,7 @@ STUDY = Study(
     name="supply-chain",
     summary="a supply chain under random prices and demand: convex policies before and after training",
     settings=SupplyChainSettings,
-    quick={**QUICK, "sgd_steps": 20, "adam_steps": 20},
+    quick={**QUICK, "sgd_steps": 20, "adam_steps": 20, "tuning_runs": 20},
     stages=study_stages,
     results=study_results,
 )

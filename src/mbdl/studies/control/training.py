@@ -46,7 +46,8 @@ def train(run: Run, problem: Problem, entry: Entry, policy: Any, saved: str, run
         entry: the policy.
         policy: it, before its training.
         saved: the name of its file.
-        runs: train on that many runs alone, the same at every step; by default the noise of each step is new.
+        runs: train on that many runs alone, the same at every step; by default the noise of each step is new, or all
+            recorded runs are used.
 
     Returns:
         What the training was.
@@ -55,12 +56,14 @@ def train(run: Run, problem: Problem, entry: Entry, policy: Any, saved: str, run
     assert how is not None
     closed = partial(control.closed_loop, problem.system, problem.cost, horizon=problem.horizon)
     validation = closed(runs=run.settings.validation_runs, key=run.key(problem.name, "validation"))
-    if runs is not None:
-        risk = closed(runs=runs, key=run.key(problem.name, "few"))
-    else:
-        risk = closed(runs=how.runs)
+    key = run.key(problem.name, entry.name, "training")
     if how.risk is not None:
-        risk, validation = (how.risk(run.key(problem.name, entry.name, part)) for part in ("training", "validation"))
+        risk = how.risk(key, how.recorded if runs is None else runs)
+        validation = how.risk(run.key(problem.name, "validation"), run.settings.validation_runs)
+        examples = batch = min(how.runs, len(jax.tree.leaves(risk.data)[0]))
+    else:
+        risk = closed(runs=how.runs) if runs is None else closed(runs=runs, key=key)
+        examples, batch = how.runs if runs is None else runs, None
     record = training.train(
         run,
         saved,
@@ -71,10 +74,12 @@ def train(run: Run, problem: Problem, entry: Entry, policy: Any, saved: str, run
         key=run.key(problem.name, entry.name, "noise"),
         validation=validation,
         validations=25,
-        examples=how.runs if runs is None else runs,
+        examples=examples,
+        batch_size=batch,
+        **({} if entry.deploy is None else {"deploy": entry.deploy}),
     )
     objective = "cost of the closed loop" if how.risk is None else how.objective
-    return {**record, "runs": how.runs if runs is None else runs, "objective": objective}
+    return {**record, "examples": examples, "objective": objective}
 
 
 def mean_cost(
