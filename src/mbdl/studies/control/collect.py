@@ -228,18 +228,14 @@ def _drawn(entry: Entry) -> dict[str, Any]:
 
 
 def _without_time(found: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: {k: v for k, v in value.items() if k != "microseconds_per_decision"} if isinstance(value, dict) else value
-        for key, value in found.items()
-    }
+    return {key: value for key, value in found.items() if key != "microseconds_per_decision"}
 
 
 def _timings(run: Run, problems: Sequence[Problem], scored: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for problem in problems:
         for entry in problem.entries:
-            evaluation = problem.evaluations[-1].name
-            timing = {"microseconds": scored[problem.name][entry.name][evaluation]["microseconds_per_decision"]}
+            timing = {"microseconds": scored[problem.name][entry.name]["microseconds_per_decision"]}
             if entry.training is not None:
                 timing["training_seconds"] = round(run.seconds(f"find-{rule_name(problem, entry)}"), 1)
             found[rule_name(problem, entry)] = timing
