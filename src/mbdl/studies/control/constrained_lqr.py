@@ -31,7 +31,7 @@ class ConstrainedLQRSettings(ControlSettings):
     adam_steps: int = setting(500, "further training steps of the convex policy, by Adam on 64 runs")
     long_steps: int = setting(1800, "stages of a long run")
     long_runs: int = setting(256, "long runs")
-    plan: int = setting(30, "stages that predictive control plans")
+    plan: int = setting(10, "stages that predictive control plans")
     fit_runs: int = setting(16, "runs on whose states a value function is fitted")
     fits: int = setting(4, "times that the value function is fitted, each on the states that the last one led to")
 
@@ -186,7 +186,7 @@ STUDY = Study(
     name="constrained-lqr",
     summary="a regulator with bounded controls: convex policies, predictive control and a network against a bound",
     settings=ConstrainedLQRSettings,
-    quick={**QUICK, "sgd_steps": 20, "adam_steps": 30, "fits": 2, "long_steps": 200, "long_runs": 8, "plan": 10},
+    quick={**QUICK, "sgd_steps": 20, "adam_steps": 30, "fits": 2, "long_steps": 200, "long_runs": 8},
     stages=study_stages,
     results=study_results,
 )
