@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float
 from mbdl.core import IterativeSolver, as_leaf
 from mbdl.core.checks import concrete
 
-from .active_set import active_at, solution_on
+from .active_set import active_at, inverse_root, solution_on
 from .quadratic_program import QuadraticProgram
 from .standard_form import Point, StandardForm, largest, positive, residual, standard_form
 
@@ -107,7 +107,8 @@ def first_interior(form: StandardForm) -> InteriorState:
     sizes that it has."""
     size = form.linear.shape[0]
     system = form.hessian + form.matrix.T @ form.matrix + jnp.eye(size, dtype=form.linear.dtype)
-    x = -jax.scipy.linalg.cho_solve((jnp.linalg.cholesky(system), True), form.linear)
+    root = inverse_root(system)
+    x = -root.T @ (root @ form.linear)
     lower, upper = _sides(form)
     equal = lower == upper
     values = _values(form, x)
@@ -165,7 +166,7 @@ class _Newton:
         system = form.hessian + form.matrix.T @ (rows[:, None] * form.matrix) + jnp.diag(bounds + small)
         # Scaled to a unit diagonal, since the weights range over many orders.
         self.scale = 1 / jnp.sqrt(jnp.diagonal(system))
-        self.factor = jnp.linalg.cholesky(
+        self.root = inverse_root(
             self.scale[:, None] * system * self.scale + small * jnp.eye(len(self.scale), dtype=values.dtype)
         )
 
@@ -193,7 +194,7 @@ class _Newton:
         )
 
     def _solve(self, right: Array) -> Array:
-        return self.scale * jax.scipy.linalg.cho_solve((self.factor, True), self.scale * right)
+        return self.scale * (self.root.T @ (self.root @ (self.scale * right)))
 
     def length(self, direction: InteriorState, longest: Any = 1.0) -> Float[Array, ""]:
         """The longest step for which slacks and multipliers stay positive."""

@@ -35,7 +35,7 @@ class PortfolioSettings(ControlSettings):
     months: int = setting(24, "months of a run")
     batch: int = setting(10, "runs of a training step")
     sgd_steps: int = setting(400, "training steps")
-    tuning_runs: int = setting(500, "runs on which the aversion to risk is searched")
+    tuning_runs: int = setting(50, "runs on which the aversion to risk is searched")
 
 
 def system() -> control.System:
