@@ -8,8 +8,8 @@ from jaxtyping import Array, Bool, Float
 
 from .standard_form import Point, StandardForm, largest
 
-SMALL = 12
-"""The size up to which a triangular matrix is inverted by LAPACK."""
+UNSHARED = 32
+"""The size up to which LAPACK inverts a triangular matrix in one thread."""
 
 
 class ActiveSet(eqx.Module):
@@ -106,11 +106,10 @@ def inverse_root(matrix: Array) -> Array:
     if not size:
         return matrix
     L, identity = jnp.linalg.cholesky(matrix), jnp.eye(size, dtype=matrix.dtype)
-    if size <= SMALL or jax.default_backend() != "cpu":
+    if size <= UNSHARED or jax.default_backend() != "cpu":
         return solve_triangular(L, identity, lower=True)
 
-    # By substitution, row by row: LAPACK shares one of this size among threads, which on a busy machine wait for each
-    # other for milliseconds, and one after another of a batch.
+    # Row by row: LAPACK shares a larger matrix among threads, which on a busy machine wait for milliseconds.
     def row(i: Array, inverse: Array) -> Array:
         return inverse.at[i].set((identity[i] - L[i] @ inverse) / L[i, i])
 

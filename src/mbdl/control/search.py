@@ -47,11 +47,9 @@ class Found(eqx.Module):
         code = jnp.where((error <= tolerance) & (self.code == SEARCHING), SOLVED, self.code)
         return Found(best, error, code, self.steps)
 
-    def judged(self, form: StandardForm, direction: Point) -> "Found":
-        """With a certificate, where the direction of divergence is one."""
-        code = jnp.where(proves_infeasible(form, direction), INFEASIBLE, SEARCHING)
-        code = jnp.where((code == SEARCHING) & proves_unbounded(form, direction.x), UNBOUNDED, code)
-        return Found(self.point, self.error, jnp.where(self.code == SEARCHING, code, self.code), self.steps)
+    def judged(self, proven: Array, code: int) -> "Found":
+        """With what was proven, where the search still goes on."""
+        return Found(self.point, self.error, jnp.where(proven & (self.code == SEARCHING), code, self.code), self.steps)
 
     def after(self, steps: int) -> "Found":
         return Found(self.point, self.error, self.code, self.steps + steps)
@@ -88,10 +86,20 @@ def search(
 
         def unsolved(carry: tuple[Found, Penalties], form: StandardForm) -> tuple[Found, Penalties]:
             found = carry[0].better(point, residual(form, point, tolerance), tolerance)
-            direction = jax.tree.map(jnp.subtract, split.point, before.point)
-            return found.judged(form, direction), carry[1].times(_change(form, split))
+            return found, carry[1].times(_change(form, split))
 
+        # One certificate after the other, in loops of their own: on a processor with few cores two triangular solutions
+        # of batches that run at the same time may wait for each other for ever (JAX 0.10).
+        def infeasible(carry: tuple[Found], form: StandardForm) -> tuple[Found]:
+            return (carry[0].judged(proves_infeasible(form, direction), INFEASIBLE),)
+
+        def unbounded(carry: tuple[Found], form: StandardForm) -> tuple[Found]:
+            return (carry[0].judged(proves_unbounded(form, direction.x), UNBOUNDED),)
+
+        direction = jax.tree.map(jnp.subtract, split.point, before.point)
         found, penalties = _while_searching(unsolved, (found, penalties), 1, form)
+        (found,) = _while_searching(infeasible, (found,), 1, form)
+        (found,) = _while_searching(unbounded, (found,), 1, form)
         return split, penalties, found, count + 1
 
     carry, blocks = (first_split(form, point), penalties, found, jnp.zeros((), jnp.int32)), ALL_BLOCKS
