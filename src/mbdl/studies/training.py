@@ -27,7 +27,7 @@ def train(
     examples: int,
     batch_size: int | None = None,
     clip: float | None = None,
-    deploy: Callable[[Any], DecisionRule] = lambda rule: rule,
+    deploy: Callable[[Any], DecisionRule] | None = None,
 ) -> dict[str, Any]:
     """Trains a rule and saves it. A training that was interrupted goes on where it was.
 
@@ -44,7 +44,7 @@ def train(
         examples: how many examples a batch has, which the devices of this process share.
         batch_size: as `fit` takes it.
         clip: as `fit` takes it.
-        deploy: makes of the trained rule the one that is saved.
+        deploy: makes of the trained rule the one that is saved; the rule itself by default.
 
     Returns:
         What the training was: its steps, the validation risk by step, the step whose rule was kept.
@@ -71,7 +71,7 @@ def train(
     history = trained.history
     if history.interrupted:
         raise KeyboardInterrupt
-    run.save_rule(saved, deploy(trained.rule))
+    run.save_rule(saved, trained.rule if deploy is None else deploy(trained.rule))
     shutil.rmtree(checkpoint, ignore_errors=True)
     return {
         "steps": steps,

@@ -65,15 +65,15 @@ def as_system(plant: tracking.NonlinearGaussian) -> control.StateSpace:
     return control.StateSpace(plant, control_size=1)
 
 
-def told(policy: control.LQG) -> control.LQG:
+def told(policy: Any) -> control.LQG:
     """The policy whose filter takes the model of its planner."""
     return eqx.tree_at(lambda p: p.filter.model, policy, policy.controller.solver.system.model)
 
 
 def problem(settings: Any, stretch: float | None = None) -> Problem:
     """The problem at a stretch of the true pole; the one of the settings by default."""
-    stretch = settings.stretch if stretch is None else stretch
-    truth, assumed = model(stretch, settings.friction), model()
+    true_stretch: float = settings.stretch if stretch is None else stretch
+    truth, assumed = model(true_stretch, settings.friction), model()
     cost = control.QuadraticCost(jnp.diag(jnp.array([1.0, 10.0, 0.1, 0.1])), 0.001 * jnp.eye(1))
     limits = control.Constraints(control=(-FORCE, FORCE))
 

@@ -53,7 +53,7 @@ def _fitted(
         steps = max(settings.steps, settings.long_steps // 4)
         number_key = jax.random.fold_in(key, number)
         runs = control.simulate(system, policy, number_key, steps=steps, runs=settings.fit_runs, cost=cost)
-        states = np.asarray(runs.states).reshape(-1, len(A))
+        states = runs.states.reshape(-1, len(A))
         value = control.fitted_value_iteration(system, cost, limits, states=states, start=value).value
     root = np.real(scipy.linalg.sqrtm(np.asarray(value.matrix)))
     return regulator(A, B, root, limit=LIMIT, slope=2 * np.asarray(value.linear)).policy()

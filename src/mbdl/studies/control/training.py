@@ -76,7 +76,7 @@ def train(run: Run, problem: Problem, entry: Entry, policy: Any, saved: str, run
         validations=25,
         examples=examples,
         batch_size=batch,
-        **({} if entry.deploy is None else {"deploy": entry.deploy}),
+        deploy=entry.deploy,
     )
     objective = "cost of the closed loop" if how.risk is None else how.objective
     return {**record, "examples": examples, "objective": objective}
