@@ -188,8 +188,8 @@ def problem(settings: Any, stretch: float | None = None) -> Problem:
         ),
         evaluations=(Evaluation("cost", "cost", settings.pole_steps, settings.pole_runs),),
         drawn=Drawn(
-            lambda runs: np.concatenate([runs.states[0, 1:, :2], runs.controls[0]], axis=1),
-            ("position, m", "angle, rad", "force, N"),
+            lambda runs: np.concatenate([runs.states[0, 1:, :3], runs.controls[0]], axis=1),
+            ("position, m", "angle, rad", "speed, m/s", "force, N"),
             ("true", "predictive", "parameters", "recurrent"),
         ),
     )

@@ -177,8 +177,8 @@ def problem(settings: StochasticControlSettings, level: float, angle: float, who
         published={"cost": PUBLISHED.get(level, {}).get(kind, {})} if usual else {},
         unit="dB",
         drawn=Drawn(
-            lambda runs: np.concatenate([runs.states[0, 1:], runs.controls[0]], axis=1),
-            ("position", "velocity", "control"),
+            lambda runs: np.concatenate([runs.states[0, 1:], runs.controls[0], runs.costs[0][:, None]], axis=1),
+            ("position", "velocity", "control", "cost of the stage"),
             ("true", "lqg", "kalmannet", "recurrent"),
         )
         if whole
