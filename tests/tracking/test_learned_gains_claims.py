@@ -36,7 +36,7 @@ def errors(rule, data):
 
 def tuned(train):
     """The Kalman filter of the wrong model whose ratio of the noises is best on the training data."""
-    variances = np.geomspace(1e-3, 1e3, 25)
+    variances = np.geomspace(1e-5, 1e3, 33)
     filters = [tracking.KalmanFilter(model(0.0, variance)) for variance in variances]
     found = [errors(kf, train).mean() for kf in filters]
     best = int(np.argmin(found))
