@@ -246,7 +246,7 @@ def cvxpylayers(loop: Loop, met: Any) -> Callable[[], Any]:
         problem = proximal_problem(problem, statement.decision, loop.proximal)
     layer = library(problem, parameters=[*statement.context, *statement.parameters], variables=[statement.decision])
     sizes = [parameter.size for parameter in statement.context]
-    first, noise = map(torch.from_numpy, met)
+    first, noise = (torch.from_numpy(np.array(part)) for part in met)
 
     def step() -> Any:
         parameters = [torch.from_numpy(value).clone().requires_grad_() for value in loop.values]
