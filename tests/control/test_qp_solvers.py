@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from control.programs import SOLVE, draw
 
@@ -52,11 +53,18 @@ def test_an_unfolded_splitting_learns_its_penalties(x64):
 
     targets = [SOLVE(program).x for program in programs]
     learned, rest = mbdl.core.partition(unfolded)
-    step = jax.jit(jax.value_and_grad(risk))
-    first, _ = step(learned, rest)
-    for _ in range(60):
-        value, slope = step(learned, rest)
-        learned = jax.tree.map(lambda a, d: a - 0.3 * d / (1e-9 + jnp.max(jnp.abs(d))), learned, slope)
+    optimiser = optax.adam(0.2)
+
+    @jax.jit
+    def step(learned, state):
+        value, slope = jax.value_and_grad(risk)(learned, rest)
+        moves, state = optimiser.update(slope, state, learned)
+        return optax.apply_updates(learned, moves), state, value
+
+    state = optimiser.init(learned)
+    first = risk(learned, rest)
+    for _ in range(100):
+        learned, state, value = step(learned, state)
     assert float(value) < 0.3 * float(first)
 
 

@@ -10,6 +10,7 @@ from control.programs import SOLVE, draw, stack
 
 import mbdl
 from mbdl import control
+from mbdl.control.search import LEAST_WIDTH
 
 
 def clarabel(program):
@@ -106,6 +107,22 @@ def test_each_instance_has_its_status_and_spoils_no_other(x64):
     assert int(solution.iterations[0]) < 200
     for k in (0, 5):
         np.testing.assert_allclose(solution.x[k], SOLVE(draw(0)).x, atol=1e-12)
+
+
+def test_what_is_left_of_a_large_batch_is_solved_in_parts(x64):
+    """Hard instances beyond the parts' width, badly scaled ones and those without a solution, among easy ones."""
+    parts = [batch(), stack([draw(seed, spread=2.0, rank=2) for seed in range(8)]), *[batch()] * 9]
+    programs = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+    solutions = jax.jit(jax.vmap(lambda program: control.solve_qp(program, throw=False)))(programs)
+    # The first block leaves an infeasible and an unbounded program of each `batch()`: more than one part.
+    without = (solutions.status == control.QPStatus.infeasible) | (solutions.status == control.QPStatus.unbounded)
+    assert int(jnp.sum(without & (solutions.iterations >= 50))) == 20 > LEAST_WIDTH
+    for k in range(len(programs.linear)):
+        program, solution = jax.tree.map(lambda leaf, k=k: leaf[k], (programs, solutions))
+        alone = SOLVE(program)
+        assert bool(alone.status == solution.status)
+        assert alone.iterations == solution.iterations
+        np.testing.assert_allclose(solution.x, alone.x, rtol=1e-7, atol=1e-9)
 
 
 def test_an_instance_that_is_not_solved_passes_no_derivative(x64):

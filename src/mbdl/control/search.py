@@ -6,6 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
 from .active_set import active_at, solution_on
@@ -21,8 +22,12 @@ BLOCK = 50
 BLOCKS, ALL_BLOCKS = 3, 20
 """Blocks of the splitting before the interior-point method; all of them, for those that it does not solve either."""
 
-ACTIVE_SETS = 4
-"""Active sets that are tried in a row, each from the solution on the one before."""
+ACTIVE_SETS, FIRST_ACTIVE_SETS = 4, 2
+"""Active sets that are tried in a row, each from the solution on the one before; before the first block, and after
+it."""
+
+LEAST_WIDTH, PARTS = 16, 8
+"""The instances of a batch that go on together after the first block: so many, or this part of all."""
 
 INTERIOR_STEPS = 40
 RELAXATION = 1.6
@@ -55,62 +60,119 @@ class Found(eqx.Module):
         return Found(self.point, self.error, self.code, self.steps + steps)
 
 
+class Progress(eqx.Module):
+    """How far the splitting came: its iterate, its last step, and its penalties."""
+
+    split: Split
+    step: Point
+    penalties: Penalties
+
+
 def search(
-    form: StandardForm, point: Point, warm: bool, penalties: Penalties, first_inverse: Array | None, tolerance: Array
+    form: StandardForm, point: Point, warm: bool, penalties: Penalties, first_inverse: Array, tolerance: Array
 ) -> Found:
-    """The solution of a scaled program, from a point; in a batch each phase runs while an instance needs it.
+    """The solution of a scaled program, from a point.
+
+    In a batch all instances take a first block of the splitting together. What that does not solve goes on in smaller
+    batches of its own, so that a few instances that are hard do not keep the others.
 
     Args:
         form: the program.
         point: where to begin.
         warm: whether that is near a solution, so that its active set is tried first.
         penalties: of the first block of the splitting.
-        first_inverse: the inverse of its linear system, where that is known.
+        first_inverse: the inverse of its linear system, or of that of a program like it.
         tolerance: the residual at which a point is the solution.
     """
     valid = jnp.all(jnp.stack([jnp.all(~jnp.isnan(leaf)) for leaf in jax.tree.leaves(form)]))
     code = jnp.where(valid, jnp.where(crossed(form), INFEASIBLE, SEARCHING), STOPPED)
     found = Found(point, jnp.full((), jnp.inf, point.x.dtype), code, jnp.zeros((), jnp.int32))
-    if warm:
-        found = _active_sets(form, point, found, tolerance)
+    start = first_split(form, point)
 
-    def block(inverse: Array, carry: tuple[Split, Penalties, Found, Array]) -> tuple[Split, Penalties, Found, Array]:
-        split, penalties, found, count = carry
-        before, split = _splitting(form, inverse, split, penalties)
+    def split(carry: tuple[Progress, Found], form: StandardForm) -> tuple[Progress, Found]:
+        return _splitting(form, first_inverse, carry[0]), carry[1].after(BLOCK)
 
-        def interior(_: Any, form: StandardForm) -> tuple[Found, Point]:
-            return found, _interior(form, tolerance)
+    def attempt(blocks: Array, carry: tuple[Progress, Found]) -> tuple[Progress, Found]:
+        progress, found = _while_searching(split, carry, blocks, form)
+        return progress, _active_sets(form, progress.split.point, found, tolerance, FIRST_ACTIVE_SETS)
 
-        _, point = _while_searching(interior, (found, split.point), count == BLOCKS, form)
-        found = _active_sets(form, point, found.after(BLOCK), tolerance)
+    progress = Progress(start, jax.tree.map(jnp.zeros_like, point), penalties)
+    progress, found = jax.lax.fori_loop(0 if warm else 1, 2, attempt, (progress, found))
+    return _rest(form, tolerance, start, progress, found)
 
-        def unsolved(carry: tuple[Found, Penalties], form: StandardForm) -> tuple[Found, Penalties]:
-            found = carry[0].better(point, residual(form, point, tolerance), tolerance)
-            return found, carry[1].times(_change(form, split))
+
+@jax.custom_batching.custom_vmap
+def _rest(form: StandardForm, tolerance: Array, start: Split, progress: Progress, found: Found) -> Found:
+    """The search after its first block, to its end."""
+    # An inverse of another program's system may have led away from the solution.
+    nearer = residual(form, progress.split.point, tolerance) < residual(form, start.point, tolerance)
+    split = jax.tree.map(lambda a, b: jnp.where(nearer, a, b), progress.split, start)
+    progress = Progress(split, progress.step, progress.penalties)
+
+    def block(carry: tuple[Progress, Found, Array], form: StandardForm) -> tuple[Progress, Found, Array]:
+        progress, found, count = carry
+        point = progress.split.point
+        found = found.better(point, residual(form, point, tolerance), tolerance)
 
         # One certificate after the other, in loops of their own: on a processor with few cores two triangular solutions
         # of batches that run at the same time may wait for each other for ever (JAX 0.10).
         def infeasible(carry: tuple[Found], form: StandardForm) -> tuple[Found]:
-            return (carry[0].judged(proves_infeasible(form, direction), INFEASIBLE),)
+            return (carry[0].judged(proves_infeasible(form, progress.step), INFEASIBLE),)
 
         def unbounded(carry: tuple[Found], form: StandardForm) -> tuple[Found]:
-            return (carry[0].judged(proves_unbounded(form, direction.x), UNBOUNDED),)
+            return (carry[0].judged(proves_unbounded(form, progress.step.x), UNBOUNDED),)
 
-        direction = jax.tree.map(jnp.subtract, split.point, before.point)
-        found, penalties = _while_searching(unsolved, (found, penalties), 1, form)
         (found,) = _while_searching(infeasible, (found,), 1, form)
         (found,) = _while_searching(unbounded, (found,), 1, form)
-        return split, penalties, found, count + 1
 
-    carry, blocks = (first_split(form, point), penalties, found, jnp.zeros((), jnp.int32)), ALL_BLOCKS
-    if first_inverse is not None:
-        start = carry[0]
-        carry, blocks = _while_searching(lambda carry, _: block(first_inverse, carry), carry, 1, form), blocks - 1
-        # An inverse of another program's system may have led away from the solution.
-        nearer = residual(form, carry[0].point, tolerance) < residual(form, start.point, tolerance)
-        split, penalties = jax.tree.map(lambda a, b: jnp.where(nearer, a, b), carry[:2], (start, penalties))
-        carry = (split, penalties, *carry[2:])
-    return _while_searching(lambda carry, form: block(inverse(form, carry[1]), carry), carry, blocks, form)[2]
+        def another(carry: tuple[Progress, Found], form: StandardForm) -> tuple[Progress, Found]:
+            progress, found = carry
+            penalties = progress.penalties.times(_change(form, progress.split))
+            progress = Progress(progress.split, progress.step, penalties)
+            return _splitting(form, inverse(form, penalties), progress), found.after(BLOCK)
+
+        progress, found = _while_searching(another, (progress, found), 1, form)
+
+        def interior(_: Any, form: StandardForm) -> tuple[Found, Point]:
+            return found, _interior(form, tolerance)
+
+        _, point = _while_searching(interior, (found, progress.split.point), count == BLOCKS, form)
+        return progress, _active_sets(form, point, found, tolerance, ACTIVE_SETS), count + 1
+
+    carry = (progress, found, jnp.ones((), jnp.int32))
+    return _while_searching(block, carry, ALL_BLOCKS - 1, form)[1]
+
+
+@_rest.def_vmap
+def _(size: int, batched: Any, *arguments: Any) -> tuple[Found, Any]:
+    """Of a batch the instances that are not solved, some at a time."""
+    *others, found = arguments
+    found = jax.tree.map(lambda a, b: a if b else jnp.broadcast_to(a, (size, *a.shape)), found, batched[-1])
+    many, shared = eqx.partition((*others, found), (*batched[:-1], jax.tree.map(lambda _: True, found)))
+    rest = jax.vmap(lambda many: _rest.fun(*eqx.combine(many, shared)))
+    if size <= (width := max(LEAST_WIDTH, size // PARTS)):
+        return rest(many), jax.tree.map(lambda _: True, found)
+    # One array of each: XLA takes long to compile one that gathers from many.
+    many, many_of = _packed(many)
+    ended, found_of = _packed(found)
+
+    def some(carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        left, ended = carry
+        (places,) = jnp.nonzero(left, size=width, fill_value=size)
+        taken = many_of(many.at[places].get(mode="clip"))
+        taken = eqx.tree_at(lambda t: t[-1].code, taken, jnp.where(places < size, taken[-1].code, STOPPED))
+        ended = ended.at[places].set(_packed(rest(taken))[0], mode="drop")
+        return left.at[places].set(False, mode="drop"), ended
+
+    carry = (found.code == SEARCHING, ended)
+    _, ended = jax.lax.while_loop(lambda carry: jnp.any(carry[0]), some, carry)
+    return found_of(ended), jax.tree.map(lambda _: True, found)
+
+
+def _packed(tree: Any) -> tuple[Float[Array, "batch numbers"], Callable[[Array], Any]]:
+    """A batch of trees as one array, and the way back."""
+    _, back = ravel_pytree(jax.tree.map(lambda leaf: leaf[0], tree))
+    return jax.vmap(lambda one: ravel_pytree(one)[0])(tree), jax.vmap(back)
 
 
 def _while_searching(
@@ -133,15 +195,16 @@ def _while_searching(
     return jax.lax.while_loop(going, counted_body, (carry, jnp.zeros((), jnp.int32)))[0]
 
 
-def _splitting(form: StandardForm, inverse: Array, split: Split, penalties: Penalties) -> tuple[Split, Split]:
-    """The last two iterates of a block of the splitting."""
+def _splitting(form: StandardForm, inverse: Array, progress: Progress) -> Progress:
+    """A block of the splitting."""
     relaxation = jnp.asarray(RELAXATION, inverse.dtype)
 
     def step(split: Split, _: None) -> tuple[Split, None]:
-        return split_step(form, lambda right: inverse @ right, penalties, relaxation, split), None
+        return split_step(form, lambda right: inverse @ right, progress.penalties, relaxation, split), None
 
-    before, _ = jax.lax.scan(step, split, None, length=BLOCK - 1)
-    return before, step(before, None)[0]
+    before, _ = jax.lax.scan(step, progress.split, None, length=BLOCK - 1)
+    split = step(before, None)[0]
+    return Progress(split, jax.tree.map(jnp.subtract, split.point, before.point), progress.penalties)
 
 
 def _change(form: StandardForm, split: Split) -> Float[Array, ""]:
@@ -154,7 +217,7 @@ def _change(form: StandardForm, split: Split) -> Float[Array, ""]:
     return jnp.clip(jnp.sqrt(primal / positive(dual)), 0.1, 10.0)
 
 
-def _active_sets(form: StandardForm, point: Point, found: Found, tolerance: Array) -> Found:
+def _active_sets(form: StandardForm, point: Point, found: Found, tolerance: Array, most: int) -> Found:
     """Solutions on active sets, each told by the one before; the first by a point."""
 
     def body(carry: tuple[Point, Found], form: StandardForm) -> tuple[Point, Found]:
@@ -162,7 +225,7 @@ def _active_sets(form: StandardForm, point: Point, found: Found, tolerance: Arra
         point = solution_on(form, active_at(form, point), point)
         return point, found.better(point, residual(form, point, tolerance), tolerance).after(1)
 
-    return _while_searching(body, (point, found), ACTIVE_SETS, form)[-1]
+    return _while_searching(body, (point, found), most, form)[-1]
 
 
 def _interior(form: StandardForm, tolerance: Array) -> Point:

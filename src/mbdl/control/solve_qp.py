@@ -30,8 +30,9 @@ def solve_qp(
 
     The program is equilibrated. A block of over-relaxed operator splitting finds the active set, on which the
     optimality conditions are solved exactly; that is repeated, with balanced penalties, where the set was not right,
-    and what is left after three blocks goes to an interior-point method. A batch whose instances are all solved goes no
-    further; an instance that is infeasible, unbounded or not finite leaves the others as they are.
+    and what is left after three blocks goes to an interior-point method. Of a batch, only what the first block leaves
+    goes on, in smaller batches of its own: a few hard instances do not keep the others. An instance that is infeasible,
+    unbounded or not finite leaves the others as they are.
 
     Args:
         program: what to solve, without batch axes; apply `jax.vmap` to a batch.
@@ -85,12 +86,11 @@ def _solve(
     dtype = program.linear.dtype
     tolerance = jnp.asarray(float(jnp.finfo(dtype).eps) ** 0.6 if tolerance is None else tolerance, dtype)
     form = standard_form(program)
-    known = None if prepared is None else jax.lax.stop_gradient(prepared.inverse)
     prepared = jax.lax.stop_gradient(prepare(program) if prepared is None else prepared)
     scaling = prepared.scaling
     scaled = scaling.form(jax.lax.stop_gradient(form))
     start = scaling.scaled(_start(program, warm_start))
-    found = search(scaled, start, warm_start is not None, prepared.penalties, known, tolerance)
+    found = search(scaled, start, warm_start is not None, prepared.penalties, prepared.inverse, tolerance)
     solved = found.code == SOLVED
     active = active_at(scaled, found.point)
     point = scaling.point(found.point)
