@@ -27,6 +27,17 @@ def test_the_risk_is_the_mean_cost_of_the_simulation():
     np.testing.assert_allclose(paired(policy, key=jax.random.key(9)), expected, rtol=1e-5)
 
 
+def test_a_training_goes_over_numbered_runs():
+    """With a key of the risk's own, an epoch over the numbers of eight runs meets each of the eight once."""
+    policy = mbdl.learn(control.LinearFeedback(jnp.full((1, 2), 0.1)), lambda p: p.gain)
+    risk = control.closed_loop(seen(), cost(), horizon=4, runs=3, key=KEY)
+    still = mbdl.fit(policy, risk, optax.sgd(0.0), steps=6, data=jnp.arange(8), batch_size=4, key=jax.random.key(1))
+    losses = np.asarray(still.history.losses).reshape(3, 2)
+    of_eight = control.closed_loop(seen(), cost(), horizon=4, runs=8, key=KEY)(policy)
+    np.testing.assert_allclose(losses.mean(axis=1), of_eight, rtol=1e-5)
+    assert np.ptp(losses[:, 0]) > 1e-3  # in another order in each epoch
+
+
 @pytest.mark.parametrize("rematerialise", [False, True])
 def test_gradients_of_what_the_filter_assumes(x64, rematerialise):
     policy, _ = lqg()

@@ -7,7 +7,7 @@ import pytest
 from control.rules import cost, system
 
 from mbdl import control
-from mbdl.control.fitted_value import _fit
+from mbdl.control.fitted_value import _basis, _bellman, _fit
 
 
 def seen(**changes):
@@ -76,13 +76,25 @@ def test_its_policy_beats_the_clipped_regulator(x64):
 def test_a_fit_is_convex_where_the_nearest_quadratic_is_not():
     points = np.random.default_rng(0).standard_normal((50, 2))
     bent = -(points[:, 0] ** 2) + points[:, 1] ** 2
-    from mbdl.control.fitted_value import _basis
-
     value, fitted = _fit(points, _basis(points), bent)
     assert np.linalg.eigvalsh(value.matrix)[0] > -1e-6
     assert value.matrix[1, 1] > 0.5
     least = np.linalg.lstsq(np.stack([points[:, 1] ** 2, np.ones(50)], 1), bent, rcond=None)[0]
     assert np.sum((fitted - bent) ** 2) <= np.sum((least[0] * points[:, 1] ** 2 + least[1] - bent) ** 2) + 1e-6
+
+
+def test_what_a_broken_bound_costs_is_a_part_of_the_stage(x64):
+    """Bellman's targets against a search over a fine grid of controls."""
+    plant = control.LinearSystem(jnp.eye(1), jnp.eye(1), process_noise=jnp.eye(1))
+    price = control.QuadraticCost(jnp.eye(1), jnp.eye(1))
+    limits = control.Constraints(control=(-0.5, 0.5), state=(-1.0, 1.0))
+    policy = control.LinearPredictiveControl(plant, price, limits, horizon=1, softness=3.0)
+    points, controls = np.array([0.2, 1.4, -2.0]), np.linspace(-0.5, 0.5, 100_001)
+    following = points[:, None] + controls
+    broken = np.maximum(np.abs(following) - 1.0, 0.0)
+    value = float(policy.terminal.matrix[0, 0]) * following**2
+    least = np.min(points[:, None] ** 2 + controls**2 + 3.0 * (broken + broken**2) + value, axis=1)
+    np.testing.assert_allclose(_bellman(policy, jnp.asarray(points[:, None])), least, atol=1e-8)
 
 
 def test_bad_arguments(x64):

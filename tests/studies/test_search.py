@@ -2,11 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mbdl.studies.search import log_search, pair_search
+from mbdl.studies.search import log_search, pair_search, simplex_search
 
 
 @given(peak=st.floats(1e-6, 1e6), start=st.floats(1e-3, 1e3))
@@ -64,3 +65,33 @@ def test_a_pair_that_goes_on_moving_is_an_error():
 
     with pytest.raises(ValueError, match="after 30 rounds with ratio 2 the best pair still moves, last from"):
         pair_search(ridge, (1.0, 1.0))
+
+
+@given(peak=st.lists(st.floats(0.01, 100.0), min_size=2, max_size=3), bend=st.floats(0.0, 0.95))
+@settings(max_examples=30, deadline=None)
+def test_numbers_that_depend_on_each_other_are_found_together(peak, bend):
+    """A narrow valley across the axes, of which a search for one number after the other meets the side alone."""
+    size = len(peak)
+    shape = np.linalg.inv((1 - bend) * np.eye(size) + bend)
+
+    def score(numbers):
+        away = np.log(numbers / np.asarray(peak))
+        return 1.0 - away @ shape @ away
+
+    found = simplex_search(score, [1.0] * size)
+    assert score(found) > 1.0 - 2e-3
+
+
+def test_no_score_below_that_of_the_start_is_returned():
+    calls = []
+
+    def score(numbers):
+        calls.append(numbers)
+        return 1.0 if len(calls) == 1 else math.nan
+
+    assert simplex_search(score, (2.0, 0.5), most=20).tolist() == [2.0, 0.5]
+    assert len(calls) <= 21
+    with pytest.raises(ValueError, match="the score at the start"):
+        simplex_search(lambda numbers: math.nan, (1.0,))
+    with pytest.raises(ValueError, match="begins at positive numbers"):
+        simplex_search(score, (1.0, -1.0))

@@ -78,6 +78,8 @@ def test_what_cannot_be_shared_is_refused():
     risk = supervised(pairs(), losses.mse)
     with pytest.raises(ValueError, match="2 devices of the mesh cannot share a batch of 5 examples equally"):
         fit(affine(), risk, steps=1, key=KEY, batch_size=5, mesh=mesh())
+    with pytest.raises(ValueError, match="Supervised was made without data and got no batch"):
+        fit(affine(), supervised(None, losses.mse), steps=1, key=KEY, mesh=mesh())
     with pytest.raises(TypeError, match="mean over examples"):
         fit(affine(), lambda rule, batch, key: jnp.sum(rule.matrix**2), steps=1, key=KEY, mesh=mesh())
 

@@ -60,7 +60,7 @@ def fitted_value_iteration(
         start: $V_0$; by default that of the LQR.
         iterations: the most that are made.
         tolerance: the relative change of $P$ and $p$ at which they end.
-        softness: as `LinearPredictiveControl` takes it.
+        softness: as `LinearPredictiveControl` takes it; its price then is a part of $\ell$.
 
     Returns:
         a `FittedValue`.
@@ -117,11 +117,14 @@ def _bellman(policy: LinearPredictiveControl, states: Float[Array, "samples stat
     """The right side of Bellman's equation, up to the constant of the noise."""
     memory, value = policy.init(), policy.terminal
 
+    def value_of(state: Array) -> Array:
+        return state @ value.matrix @ state + 2 * value.linear @ state
+
     def one(state: Array) -> Array:
         control = policy.step(memory, state)[1]
         following = policy.transition @ state + policy.control @ control
         stage = policy.cost.stage(Stage(state, control, following, jnp.asarray(0)))
-        return stage + following @ value.matrix @ following + 2 * value.linear @ following
+        return stage + policy.price_of_breaking(following) + value_of(following)
 
     return jax.vmap(one)(states)
 

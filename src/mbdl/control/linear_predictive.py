@@ -162,6 +162,14 @@ class LinearPredictiveControl(RecursiveRule):
             bounds=(jnp.concatenate([lower, 0 * price]), jnp.concatenate([upper, unbounded])),
         )
 
+    def price_of_breaking(self, state: Float[Array, " state"]) -> Float[Array, ""]:
+        r"""$\rho \sum (s + s^2)$ of a state that breaks its bounds by $s$; zero where they are hard."""
+        if self.softness is None or self.constraints.state is None:
+            return jnp.zeros((), state.dtype)
+        low, high = self.constraints.state
+        broken = jnp.maximum(jnp.maximum(low - state, state - high), 0.0)
+        return self.softness * jnp.sum(broken + broken**2)
+
     def _shifted(self, solution: QPSolution) -> QPSolution:
         """The solution one stage later, as a guess."""
         controls = self.horizon * self.control.shape[1]

@@ -1,7 +1,11 @@
-"""Searches for positive numbers on logarithmic grids, widened until the best value lies strictly inside."""
+"""Searches for positive numbers: on logarithmic grids, widened until the best value lies strictly inside, or by a
+simplex."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
+
+import numpy as np
+import scipy.optimize
 
 LIMIT = 40
 ROUNDS = 30
@@ -131,3 +135,53 @@ def pair_search(
                 f"({before[0]:g}, {before[1]:g}) to ({first:g}, {second:g}); begin nearer to it, or with a larger ratio"
             )
     return PairSearch((first, second), rounds)
+
+
+def simplex_search(
+    score: Callable[[np.ndarray], float], start: Sequence[float], *, factor: float = 2.0, most: int = 400
+) -> np.ndarray:
+    """Finds several positive numbers of the highest score by Nelder and Mead's method in their logarithms.
+
+    For numbers that depend on each other, where a search for one after the other stops early. It begins again around
+    the best numbers until that no longer raises the score.
+
+    Args:
+        score: of all numbers; the higher the better, the same at each call.
+        start: where the search begins; positive.
+        factor: between the corners of a first simplex, above one.
+        most: calls of the score.
+
+    Returns:
+        The numbers with the highest score, never lower than that of the start.
+
+    Raises:
+        ValueError: for a start or a factor out of range, or a score that is not finite at the start.
+
+    Example:
+        >>> import numpy as np
+        >>> valley = lambda x: -np.log(x[0] * x[1]) ** 2 - 0.01 * np.log(x[0] / 9) ** 2
+        >>> simplex_search(valley, (1.0, 1.0)).round(1).tolist()
+        [9.0, 0.1]
+    """
+    if not all(0 < number < np.inf for number in start) or not factor > 1:
+        raise ValueError(f"a search begins at positive numbers with a factor above one; got {start} and {factor}")
+    best = np.log(np.asarray(start, np.float64))
+    highest, calls = float(score(np.exp(best))), 1
+    if not np.isfinite(highest):
+        raise ValueError(f"the score at the start {start} is {highest}")
+
+    def loss(logarithms: np.ndarray) -> float:
+        value = -float(score(np.exp(logarithms)))
+        return value if np.isfinite(value) else np.inf
+
+    while calls < most:
+        corners = np.concatenate([best[None], best + np.log(factor) * np.eye(len(best))])
+        options = {"initial_simplex": corners, "xatol": 0.02, "fatol": 1e-4 * abs(highest), "maxfev": most - calls}
+        found = scipy.optimize.minimize(loss, best, method="Nelder-Mead", options=options)
+        calls += found.nfev
+        rise = -found.fun - highest
+        if rise > 0:
+            best, highest = found.x, -found.fun
+        if rise <= 1e-3 * abs(highest):
+            break
+    return np.exp(best)

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from mbdl.core import combine, holds_convolution
-from mbdl.training.sharding import spread_batch
+from mbdl.training.sharding import check_shared, spread
 from mbdl.training.structure import Structure
 
 CAPACITY = 4096
@@ -55,7 +55,7 @@ class Static(NamedTuple):
     batches: Literal["drawn", "whole", "given", "none"]
     batch_size: int
     steps_per_epoch: int
-    mesh: Mesh | None = None
+    mesh: Mesh | None
 
 
 class Plan(NamedTuple):
@@ -90,7 +90,9 @@ def programs(static: Static) -> Programs:
     @jax.jit
     def step(carry: Carry, inputs: Inputs, batch: Any, number: Array) -> tuple[Carry, Record]:
         risk = static.risk.rebuild(inputs.risk)
-        risk = risk if static.mesh is None else spread_batch(risk, static.mesh, batch)
+        if static.mesh is not None:
+            check_shared(risk, static.mesh, batch)
+        risk = spread(risk, static.mesh, batch)
         key = jax.random.fold_in(inputs.key, number)
 
         def objective(learned: Any) -> Array:

@@ -33,16 +33,15 @@ class AbstractExampleRisk(eqx.Module):
 
     def examples(self) -> Any:
         """All examples, the batch where none is given."""
+        if self.data is None:
+            raise ValueError(
+                f"{type(self).__name__} was made without data and got no batch; give it data, or give data= to fit."
+            )
         return as_arrays(self.data)
 
     def __call__(self, rule: Any, batch: Any = None, key: PRNGKeyArray | None = None) -> Float[Array, ""]:
         """The mean over a batch, or over all of `data` if no batch is given."""
-        batch = self.examples() if batch is None else batch
-        if batch is None:
-            raise ValueError(
-                f"{type(self).__name__} was made without data and got no batch; give it data, or give data= to fit."
-            )
-        return jnp.mean(self.values(rule, batch, key))
+        return jnp.mean(self.values(rule, self.examples() if batch is None else batch, key))
 
 
 class Supervised(AbstractExampleRisk):

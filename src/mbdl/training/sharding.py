@@ -36,19 +36,19 @@ class SpreadRisk:
         return jnp.mean(self.values(rule, batch, key))
 
 
-def spread(risk: Any, mesh: Mesh | None, examples: int) -> Any:
-    """A risk, spread over a mesh where there is one that divides the number of examples."""
-    if mesh is None or not isinstance(risk, AbstractExampleRisk) or examples % mesh.size:
+def spread(risk: Any, mesh: Mesh | None, batch: Any) -> Any:
+    """A risk for a batch, spread over a mesh where there is one whose devices can share it equally."""
+    if mesh is None or not isinstance(risk, AbstractExampleRisk) or _examples(risk, batch) % mesh.size:
         return risk
     return SpreadRisk(risk, mesh)
 
 
-def spread_batch(risk: Any, mesh: Mesh, batch: Any) -> Any:
-    """A risk for a batch, spread over a mesh.
+def check_shared(risk: Any, mesh: Mesh, batch: Any) -> None:
+    """Refuses a risk for a batch that the devices of a mesh cannot share.
 
     Raises:
         TypeError: for a risk that is not a mean over examples.
-        ValueError: for a batch that the devices cannot share equally.
+        ValueError: for a batch that they cannot share equally.
     """
     if not isinstance(risk, AbstractExampleRisk):
         raise TypeError(
@@ -56,13 +56,17 @@ def spread_batch(risk: Any, mesh: Mesh, batch: Any) -> Any:
             "mbdl.supervised, mbdl.unsupervised, mbdl.deep_supervision, control.closed_loop, or an "
             f"mbdl.training.AbstractExampleRisk of one's own; got {type(risk).__name__}."
         )
-    examples = batch_length(risk.examples() if batch is None else batch)
+    examples = _examples(risk, batch)
     if examples % mesh.size:
         raise ValueError(
             f"fit: the {mesh.size} devices of the mesh cannot share a batch of {examples} examples equally; give a "
             f"batch_size (of a closed loop: runs) that is a multiple of {mesh.size}."
         )
-    return SpreadRisk(risk, mesh)
+
+
+def _examples(risk: AbstractExampleRisk, batch: Any) -> int:
+    """How many examples a batch has, or the risk where there is none."""
+    return batch_length(risk.examples() if batch is None else batch)
 
 
 def replicated(tree: Any, mesh: Mesh | None) -> Any:

@@ -118,7 +118,7 @@ def _programs(static: _Static) -> tuple[Any, Any, Any]:
         rule = combine(inputs.learned, static.rest.rebuild(inputs.rest))
         risk = static.risk.rebuild(inputs.risk)
         if static.per_example:
-            risk = spread(risk, static.mesh, batch_length(risk.examples() if batch is None else batch))
+            risk = spread(risk, static.mesh, batch)
         return (risk.values if per_example else risk)(rule, batch, jax.random.fold_in(inputs.key, number))
 
     def sum_of(inputs: _Inputs, data: Any, number: Array, size: int) -> Array:
@@ -146,7 +146,7 @@ def validator(
     rest: tuple[list[Any], Structure],
     batch_size: int | None,
     key: PRNGKeyArray,
-    mesh: Mesh | None = None,
+    mesh: Mesh | None,
 ) -> Validator:
     """A validator from what a user may give: a risk with its own data, a risk without, or data for the training "
     "risk."""

@@ -11,7 +11,7 @@ from jaxtyping import PRNGKeyArray
 
 import mbdl
 from mbdl import control, networks
-from mbdl.studies.search import pair_search
+from mbdl.studies.search import simplex_search
 
 
 def published_system(states: int, controls: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -67,16 +67,21 @@ def learned(policy: control.ConvexPolicy) -> control.ConvexPolicy:
 
 
 def tuned(
-    policy: control.ConvexPolicy, names: tuple[str, str], cost: Callable[[Any], float], start: tuple[float, float]
+    make: Callable[[np.ndarray], control.ConvexPolicy],
+    cost: Callable[[Any], float],
+    start: Sequence[float],
+    names: Sequence[str],
 ) -> control.ConvexPolicy:
-    """The policy with two of its parameters scaled by the factors that cost the least, searched one after the other."""
+    """The policy of the positive numbers that cost the least.
 
-    def scaled(first: float, second: float) -> control.ConvexPolicy:
-        values = [factor * policy.parameters[name] for factor, name in zip((first, second), names, strict=True)]
-        return eqx.tree_at(lambda p: [p.parameters[name] for name in names], policy, values)
-
-    found = pair_search(lambda first, second: -cost(scaled(first, second)), start)
-    return mbdl.tuned(scaled(*found.best), lambda p: [p.parameters[name] for name in names])
+    Args:
+        make: the policy of some numbers.
+        cost: of a policy, the same at each call.
+        start: the first numbers.
+        names: of the parameters that depend on them.
+    """
+    best = simplex_search(lambda numbers: -cost(make(numbers)), start)
+    return mbdl.tuned(make(best), lambda p: [p.parameters[name] for name in names])
 
 
 def network(

@@ -2,7 +2,6 @@
 
 import dataclasses
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
@@ -76,30 +75,6 @@ PUBLISHED = {
 """Published costs, dB, by the level of the noises (S. Goldenberg and others, "LQGNet", ICASSP 2023)."""
 
 
-def runs_of_regulator(
-    truth: tracking.LinearGaussian,
-    policy: control.LQG,
-    cost: control.QuadraticCost,
-    settings: Any,
-    key: PRNGKeyArray,
-    count: int,
-) -> control.Trajectories:
-    """Runs of the true system under the regulator of the assumed one."""
-    return control.simulate(truth, policy, key, steps=settings.steps, runs=count, cost=cost, throw=False)
-
-
-def estimation_risk(
-    truth: tracking.LinearGaussian,
-    policy: control.LQG,
-    cost: control.QuadraticCost,
-    settings: Any,
-    key: PRNGKeyArray,
-    count: int,
-) -> EstimationError:
-    """The error of estimates on runs of the regulator."""
-    return EstimationError.of(runs_of_regulator(truth, policy, cost, settings, key, count))
-
-
 def problem(settings: StochasticControlSettings, level: float, angle: float, whole: bool) -> Problem:
     """One level of the noises and one rotation; with all rules, or with the published ones."""
     truth, assumed = model(level, angle), model(level)
@@ -112,13 +87,20 @@ def problem(settings: StochasticControlSettings, level: float, angle: float, who
         )
 
     nominal = regulator(assumed)
+
+    def recorded(key: PRNGKeyArray, count: int) -> control.Trajectories:
+        return control.simulate(truth, nominal, key, steps=horizon, runs=count, cost=cost, throw=False)
+
+    def estimation(key: PRNGKeyArray, count: int) -> EstimationError:
+        return EstimationError.of(recorded(key, count))
+
     few = Training(adam(0.03, settings.few_steps), settings.few_steps, settings.batch)
     many = Training(adam(settings.network_rate, settings.network_steps), settings.network_steps, settings.batch)
     estimates = Training(
         adam(settings.network_rate, settings.estimation_steps),
         settings.estimation_steps,
         settings.batch,
-        partial(estimation_risk, truth, nominal, cost, settings),
+        estimation,
         settings.estimation_runs,
         "error of the estimates",
     )
@@ -127,7 +109,7 @@ def problem(settings: StochasticControlSettings, level: float, angle: float, who
         return regulator(assumed, tracking.KalmanNet(assumed, key=key))
 
     def recurrent(key: PRNGKeyArray) -> control.RecurrentPolicy:
-        runs = runs_of_regulator(truth, nominal, cost, settings, jax.random.fold_in(key, 1), settings.estimation_runs)
+        runs = recorded(jax.random.fold_in(key, 1), settings.estimation_runs)
         scales = tracking.Standardisation.of(runs.observations, runs.controls)
         how: dict[str, Any] = {"dtype": jnp.result_type(float), "standardisation": scales, "key": key}
         return control.RecurrentPolicy(2, 1, hidden_size=settings.width, **how)

@@ -1,6 +1,5 @@
 """The study of a vehicle that follows a road: convex policies of a nonlinear system, and a network."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,12 +12,11 @@ import numpy as np
 import mbdl
 from mbdl import control
 from mbdl.studies.control.collect import collect
-from mbdl.studies.control.policies import learned, network
+from mbdl.studies.control.policies import learned, network, tuned
 from mbdl.studies.control.problem import Drawn, Entry, Evaluation, Problem, Training, adam, stochastic_gradient
 from mbdl.studies.control.settings import QUICK, ControlSettings
 from mbdl.studies.control.stages import problems_of, stages
 from mbdl.studies.control.training import mean_cost
-from mbdl.studies.search import log_search
 from mbdl.studies.settings import setting
 from mbdl.studies.study import Run, Stage, Study
 
@@ -63,23 +61,9 @@ def policy() -> control.ConvexPolicy:
     )
 
 
-def tuned(policy: control.ConvexPolicy, cost: Callable[[Any], float]) -> control.ConvexPolicy:
-    """The policy with the weights of the deviations that cost the least, searched one after another, twice."""
-    weights = np.ones(4)
-
-    def weighted(weights: np.ndarray) -> control.ConvexPolicy:
-        return eqx.tree_at(lambda p: p.parameters["theta"], policy, jnp.diag(jnp.sqrt(jnp.asarray(weights))))
-
-    for factor in (4.0, 2.0):
-        for i in range(4):
-
-            def score(value: float, i: int = i) -> float:
-                changed = weights.copy()
-                changed[i] = value
-                return -cost(weighted(changed))
-
-            weights[i] = log_search(score, float(weights[i]), factor=factor, refinements=0).best
-    return mbdl.tuned(weighted(weights), lambda p: p.parameters["theta"])
+def weighted(policy: control.ConvexPolicy, weights: np.ndarray) -> control.ConvexPolicy:
+    """The policy with weights of the squares of the four deviations."""
+    return eqx.tree_at(lambda p: p.parameters["theta"], policy, jnp.diag(jnp.sqrt(jnp.asarray(weights))))
 
 
 def cost() -> control.Cost:
@@ -112,7 +96,7 @@ def problems(settings: VehicleSettings) -> tuple[Problem, ...]:
 
     def search(key: Any) -> control.ConvexPolicy:
         score = mean_cost(plant, cost(), horizon=settings.steps, runs=settings.tuning_runs, key=key)
-        return tuned(policy(), score)
+        return tuned(partial(weighted, policy()), score, (1.0, 1.0, 1.0, 1.0), ("theta",))
 
     def predictive(key: Any) -> control.PredictiveControl:
         planner = control.IterativeLQR(plant, cost(), horizon=settings.plan, constraints=bounds, iterations=2)
@@ -186,7 +170,7 @@ def study_results(run: Run) -> dict[str, Any]:
         "The convex policy makes 10a² + 10z² + ‖θy‖² + q'y smallest, y the deviations that follow by the model, within "
         "the bounds of acceleration and steering. It is trained as published, by "
         f"{run.settings.sgd_steps} steps of clipped gradient descent on one run each.",
-        f"Tuned: the weights of the four deviations, θ a diagonal, searched one after another on "
+        f"Tuned: the weights of the four deviations, θ a diagonal, searched together on "
         f"{run.settings.tuning_runs} runs of their own.",
         f"Predictive control plans {run.settings.plan} stages of the whole nonlinear model, whose curvature and "
         "desired speed stay as they are, by two iterations of the iterative regulator from the plan before.",
