@@ -175,8 +175,8 @@ def study_results(run: Run) -> dict[str, Any]:
         f"{run.settings.tuning_runs} runs of their own.",
         f"Predictive control plans {run.settings.plan} stages of the whole nonlinear model, whose curvature and "
         "desired speed stay as they are, by two iterations of the iterative regulator from the plan before.",
-        "The neural policy and predictive control keep |a| ≤ 2 and |z| ≤ 0.4 themselves, and are clipped to the bound of "
-        "the steering.",
+        "The neural policy and predictive control keep |a| ≤ 2 and |z| ≤ 0.4 themselves, and are clipped to the bound "
+        "of the steering.",
         "The published costs are means of 100 runs, with the errors not stated.",
     ]
     return collect(run, "A vehicle on a road, along the spectrum", statements, problems_of(run, problems))
