@@ -114,8 +114,16 @@ def _rest(form: StandardForm, tolerance: Array, start: Split, progress: Progress
         point = progress.split.point
         found = found.better(point, residual(form, point, tolerance), tolerance)
 
-        found = found.judged(proves_infeasible(form, progress.step), INFEASIBLE)
-        found = found.judged(proves_unbounded(form, progress.step.x), UNBOUNDED)
+        # One certificate after the other, in loops of their own: on a processor with few cores two triangular solutions
+        # of batches that run at the same time may wait for each other for ever (JAX 0.10).
+        def infeasible(carry: tuple[Found], form: StandardForm) -> tuple[Found]:
+            return (carry[0].judged(proves_infeasible(form, progress.step), INFEASIBLE),)
+
+        def unbounded(carry: tuple[Found], form: StandardForm) -> tuple[Found]:
+            return (carry[0].judged(proves_unbounded(form, progress.step.x), UNBOUNDED),)
+
+        (found,) = _while_searching(infeasible, (found,), 1, form)
+        (found,) = _while_searching(unbounded, (found,), 1, form)
 
         def another(carry: tuple[Progress, Found], form: StandardForm) -> tuple[Progress, Found]:
             progress, found = carry
