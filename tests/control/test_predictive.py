@@ -45,15 +45,38 @@ def test_of_a_linear_system_it_is_the_regulator(x64):
     np.testing.assert_allclose(policy(states), control.LQR(linear, price)(states), rtol=1e-8)
 
 
-def test_each_control_is_the_first_of_a_plan_from_the_shifted_one(x64):
+def test_each_control_is_the_first_of_a_plan_from_the_shifted_one_with_its_feedback(x64):
     solver = planner(iterations=1)
     states = jnp.array([[1.0, 0.0], [0.8, -0.5], [0.4, -0.6]])
     plan, expected = jnp.zeros((8, 1)), []
     for time, state in enumerate(states):
-        plan = solver(control.Situation(state, time, plan))
-        expected.append(plan[0])
-        plan = jnp.concatenate([plan[1:], plan[-1:]])
-    np.testing.assert_allclose(control.PredictiveControl(solver)(states), jnp.stack(expected), rtol=1e-10)
+        situation = control.Situation(state, time, plan)
+        found = solver.with_feedback(solver(situation), situation)
+        expected.append(found.controls[0])
+        plan = jax.tree.map(lambda leaf: jnp.concatenate([leaf[1:], leaf[-1:]]), found)
+    np.testing.assert_allclose(control.PredictiveControl(solver)(states), jnp.stack(expected), rtol=1e-8)
+
+
+def test_a_plan_with_feedback_is_followed_from_another_state(x64):
+    """Near a solved plan, following it is nearly the solution; its controls alone are not."""
+    solver, first = planner(iterations=30, constraints=None), jnp.array([0.5, 0.0])
+    plan = solver.with_feedback(solver(first), first)
+    np.testing.assert_allclose(solver.init(control.Situation(first, 0, plan)).controls, plan.controls, atol=1e-12)
+    for moved in (1e-2, 1e-3):
+        near = first + moved
+        followed = solver.init(control.Situation(near, 0, plan)).controls
+        error, open_loop = (jnp.max(jnp.abs(controls - solver(near))) for controls in (followed, plan.controls))
+        assert error < 0.1 * open_loop
+
+
+def test_the_feedback_keeps_an_unstable_system_near_its_plan(x64):
+    """A long plan of a system that triples each time: its controls alone lead a small disturbance far away."""
+    fast = control.LinearSystem(3 * jnp.eye(1), jnp.eye(1), process_noise=jnp.eye(1))
+    solver = control.IterativeLQR(fast, control.QuadraticCost(jnp.eye(1), jnp.eye(1)), horizon=20, iterations=1)
+    plan = solver.with_feedback(solver(jnp.ones(1)), jnp.ones(1))
+    near = control.Situation(jnp.full(1, 1.1), 0, plan)
+    assert jnp.max(jnp.abs(solver.states(solver.init(near).controls, near))) < 2
+    assert jnp.max(jnp.abs(solver.states(plan.controls, near))) > 1e6
 
 
 class Cold(mbdl.RecursiveRule):
@@ -94,7 +117,7 @@ def test_a_residual_learned_by_prediction_controls_better():
     network = networks.MLP(2, 1, width=8, depth=1, key=jax.random.key(3))
     dither = control.Clipped(control.StateFeedback(network), LIMITS)
     how = {"steps": 25, "cost": PRICE}
-    runs = [control.simulate(plant(heavy), policy, jax.random.key(4), runs=16, **how) for policy in (nominal, dither)]
+    runs = [control.simulate(plant(heavy), policy, jax.random.key(4), runs=32, **how) for policy in (nominal, dither)]
     data = jax.tree.map(lambda *parts: jnp.concatenate(parts), *map(control.transitions, runs))
     risk = mbdl.supervised(data, mbdl.losses.mse)
     fit = mbdl.fit(control.Prediction(aided), risk, optax.adam(1e-2), steps=400, batch_size=64, key=jax.random.key(5))

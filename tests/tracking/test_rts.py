@@ -117,6 +117,9 @@ def test_what_a_gain_is_shown():
             jax.debug.callback(lambda f: shown.append(f), features)
             return tracking.RTSGain()(model, memory, features)
 
+        def ahead(self, model, mean, covariance, following):
+            return tracking.RTSGain().ahead(model, mean, covariance, following)
+
     smoothed = tracking.RTSSmoother(linear(), Spy())(observations())
     jax.effects_barrier()
     ordered = sorted(shown, key=lambda f: float(np.abs(f.smoothed - smoothed.mean[-1]).sum()))

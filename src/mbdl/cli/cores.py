@@ -3,6 +3,10 @@
 import contextlib
 import os
 
+THREADS = 4
+"""Threads of XLA for each core. In JAX 0.10 a batched factorisation waits, in a thread of the pool, for others of the
+pool to do its parts: when as many run at once as there are threads, they wait for each other for ever."""
+
 
 def one_device_per_core() -> None:
     """Makes each core a device, so that trainings share their batches among them; before JAX computes anything.
@@ -15,5 +19,6 @@ def one_device_per_core() -> None:
     if chosen or getattr(jax.config, "jax_num_cpu_devices", -1) != -1:
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    os.environ.setdefault("NPROC", str(THREADS * cores))  # Read by XLA when it begins to compute.
     with contextlib.suppress(RuntimeError):  # JAX has begun to compute: one device it is.
         jax.config.update("jax_num_cpu_devices", cores)

@@ -26,7 +26,7 @@ from .recurrent_policy import RecurrentPolicy
 from .residual_system import Prediction, ResidualSystem, transitions
 from .riccati_recursion import Feedback, Value
 from .simulate import MeanCost, Trajectories, simulate
-from .situation import Situation
+from .situation import FeedbackPlan, Situation
 from .solve_qp import solve_qp
 from .system import AbstractSystem, StateSpace, System, as_system
 from .vehicle import RoadNoise, Vehicle, VehicleFeatures
@@ -44,6 +44,7 @@ __all__ = [
     "ConvexSolution",
     "Cost",
     "Feedback",
+    "FeedbackPlan",
     "FittedValue",
     "InteriorPoint",
     "InteriorState",

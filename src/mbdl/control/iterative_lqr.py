@@ -14,7 +14,7 @@ from .constraints import Constraints
 from .cost import AbstractCost
 from .counts import check_counts
 from .expansion import Correction, backward_step, expand, last_curve, nominal_move, planned_cost
-from .situation import Situation, as_situation
+from .situation import FeedbackPlan, Situation, as_situation
 from .system import AbstractSystem, as_system
 
 LARGEST = 20
@@ -48,7 +48,8 @@ class IterativeLQR(IterativeSolver):
     pass are clipped. Other constraints are not kept: put a penalty into the cost.
 
     A context is a state, or a `Situation` with a time and a plan to begin from, which is the warm start of predictive
-    control. A few iterations, unfolded (`mbdl.unfold`) and learned, control at a fixed latency.
+    control: controls, or a `FeedbackPlan` (`with_feedback`), which stays near its states where the controls alone would
+    lead an unstable system away. A few iterations, unfolded (`mbdl.unfold`) and learned, control at a fixed latency.
 
     Args:
         system: a system, or a model of `mbdl.tracking` with a control input, twice differentiable where the cost
@@ -146,7 +147,10 @@ class IterativeLQR(IterativeSolver):
 
     def init(self, x: Any) -> PlanState:
         situation = as_situation(x)
-        controls = self.initial if situation.plan is None else situation.plan
+        plan = situation.plan
+        if isinstance(plan, FeedbackPlan):
+            plan = self._followed(plan, situation)
+        controls = self.initial if plan is None else plan
         if controls.shape != self.initial.shape:
             raise ValueError(
                 f"IterativeLQR: the plan of a situation has shape {controls.shape}; expected {self.initial.shape}"
@@ -209,6 +213,27 @@ class IterativeLQR(IterativeSolver):
 
         states = loop(move, first, (controls, self._times(situation)), length=self.horizon)[1]
         return jnp.concatenate([first[None], states])
+
+    def with_feedback(self, controls: Float[Array, "horizon control"], x: Any) -> FeedbackPlan:
+        """A plan with the feedback around it that the linear quadratic problem along it has; of a resolved solver."""
+        situation = as_situation(x)
+        states = self.states(controls, situation)
+        correction = self._correction(states, controls, jnp.asarray(0), situation)
+        gains = jnp.where(all_finite(correction), correction.gain, 0.0)
+        return FeedbackPlan(controls, states[:-1], gains)
+
+    def _followed(self, plan: FeedbackPlan, situation: Situation) -> Float[Array, "horizon control"]:
+        """The controls of a plan with feedback from a state that need not be its first."""
+        if plan.controls.shape != self.initial.shape:
+            return plan.controls  # which `init` refuses
+
+        def move(state: Array, stage: tuple[FeedbackPlan, Array]) -> tuple[Array, Array]:
+            near, time = stage
+            control = self.constraints.clipped(near.controls + near.gains @ (state - near.states))
+            return nominal_move(self.system, state, control, time), control
+
+        first = situation.state.astype(jnp.result_type(plan.controls, situation.state))
+        return loop(move, first, (plan, self._times(situation)), length=self.horizon)[1]
 
     def _correction(self, states: Array, controls: Array, level: Array, situation: Situation) -> Correction:
         """The backward pass."""

@@ -2,19 +2,21 @@
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from mbdl.core import RecursiveRule, all_finite
+from mbdl.core.solver import layers_of
 
 from .iterative_lqr import IterativeLQR
-from .situation import Situation
+from .situation import FeedbackPlan, Situation
 
 
 class Planned(NamedTuple):
     """The memory of a `PredictiveControl`: the plan from the next time on, and that time."""
 
-    plan: Float[Array, "horizon control"]
+    plan: FeedbackPlan
     time: Int[Array, ""]
 
 
@@ -22,9 +24,9 @@ class PredictiveControl(RecursiveRule):
     r"""Predictive control of any system: at each time the planner runs from the state that is seen, and the policy
     applies the first control of its plan.
 
-    The plan of the time before, shifted by one stage and its last control repeated, is where the next search begins, so
-    that a few iterations suffice. The planner may be learned, unfolded or hold learned parts: a residual model, a
-    terminal cost.
+    The plan of the time before, shifted by one stage and its last one repeated, is where the next search begins, so
+    that a few iterations suffice. It is followed with its feedback, from the state that is seen. The planner may be
+    learned, unfolded or hold learned parts: a residual model, a terminal cost.
 
     Args:
         solver: a planner, an `IterativeLQR`; its `iterations` are those of each time.
@@ -60,15 +62,25 @@ class PredictiveControl(RecursiveRule):
         self.solver = solver
 
     def init(self) -> Planned:
-        return Planned(self.solver.initial, jnp.zeros((), jnp.int32))
+        system, initial = self.solver.system, self.solver.initial
+        now = jnp.zeros((), jnp.int32)
+        state = jax.eval_shape(lambda: system.initial(jax.random.key(0), system.nominal_noise(now)))
+        states = jnp.zeros((len(initial), *state.shape), initial.dtype)
+        gains = jnp.zeros((*initial.shape, *state.shape), initial.dtype)
+        return Planned(FeedbackPlan(initial, states, gains), now)
 
     def step(self, memory: Planned, x: Float[Array, " state"]) -> tuple[Planned, Float[Array, " control"]]:
-        plan = self.solver.decide(Situation(x, memory.time, memory.plan))
-        shifted = jnp.concatenate([plan[1:], plan[-1:]]).astype(memory.plan.dtype)
-        return Planned(shifted, memory.time + 1), plan[0]
+        situation = Situation(x, memory.time, memory.plan)
+        controls = self.solver.decide(situation)
+        plan = layers_of(self.solver, -1).with_feedback(controls, situation)
+        return Planned(jax.tree.map(_shifted, plan, memory.plan), memory.time + 1), controls[0]
 
     def valid(self, x: Any) -> Bool[Array, ""]:
         return all_finite(x)
 
     def why_not_finite(self, x: Any, decision: Any) -> str:
         return self.solver.why_not_finite(x, decision)
+
+
+def _shifted(new: Array, old: Array) -> Array:
+    return jnp.concatenate([new[1:], new[-1:]]).astype(old.dtype)

@@ -13,6 +13,7 @@ from mbdl.core.checks import floating, positive
 from mbdl.networks import GRU, Linear
 
 from .cascade_network import phi
+from .estimates import Estimates
 from .gain_network import last
 from .normalisation import AbstractNormalisation, UnitNorm
 from .smoother_gain import AbstractSmootherGain, SmootherFeatures, regression
@@ -188,6 +189,9 @@ class RecurrentSmootherGain(AbstractSmootherGain):
         self.scale = None if scale is None else positive(floating(as_leaf(scale)), "RecurrentSmootherGain: scale")
         self.normalisation = UnitNorm() if normalisation is None else normalisation
         self.initial = resolve(network).init() if initial is None else initial
+
+    def ahead(self, model: Any, mean: Array, covariance: Array | None, following: Estimates) -> Any:
+        return self.nominal.ahead(model, mean, covariance, following)
 
     def init(self, model: Any) -> RecurrentSmootherMemory:
         return RecurrentSmootherMemory(self.nominal.init(model), self.initial)

@@ -68,12 +68,17 @@ def smoothed_back(model: AbstractModel, gain: AbstractSmootherGain, filtered: Es
     """The way back through the estimates of a filter that began at the first observation."""
     steps = len(filtered.mean)
     mean, covariance = estimates_before(model, filtered)
+    moments = Moment(jnp.arange(steps), inputs.control, inputs.duration)
     identity = jnp.eye(model.state_size, dtype=mean.dtype)
+
+    @jax.vmap
+    def at_once(moment: Moment, mean: Array, covariance: Array | None, now: Estimates) -> Any:
+        transition = unless(model.begins(moment), identity, model.transit_jacobian(mean, moment))
+        return transition, gain.ahead(model, mean, covariance, now)
 
     def back(carry: Any, x: Any) -> Any:
         memory, smoothed, later, smoothed_covariance = carry
-        moment, mean, covariance, now = x
-        jacobian = model.transit_jacobian(mean, moment)
+        mean, covariance, now, (transition, ahead) = x
         features = SmootherFeatures(
             filtered=mean,
             filtered_covariance=covariance,
@@ -84,14 +89,15 @@ def smoothed_back(model: AbstractModel, gain: AbstractSmootherGain, filtered: Es
             smoothed=smoothed,
             smoothed_covariance=smoothed_covariance,
             later=later,
-            transition=unless(model.begins(moment), identity, jacobian),
+            transition=transition,
+            ahead=ahead,
         )
         G, before_covariance, memory = gain(model, memory, features)
         before = mean + G @ (smoothed - now.predicted_mean)
         cross = None if before_covariance is None else smoothed_covariance @ G.T
         return (memory, before, smoothed, before_covariance), (before, before_covariance, cross)
 
-    xs = (Moment(jnp.arange(steps), inputs.control, inputs.duration), mean, covariance, filtered)
+    xs = (mean, covariance, filtered, at_once(moments, mean, covariance, filtered))
     last = jax.tree.map(lambda leaf: leaf[-1], filtered)
     carry = (gain.init(model), last.mean, 2 * last.mean - last.predicted_mean, last.covariance)
     if eqx.filter_eval_shape(back, carry, jax.tree.map(lambda leaf: leaf[-1], xs))[0][3] is None:

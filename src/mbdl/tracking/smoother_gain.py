@@ -9,6 +9,7 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
 from .covariance import semidefinite_cholesky, symmetric
+from .estimates import Estimates
 
 
 class SmootherFeatures(NamedTuple):
@@ -26,6 +27,7 @@ class SmootherFeatures(NamedTuple):
         later: $\hat s^s_{t+2}$, `[state]`; on the first way back, where there is none, the last estimate moved on by
             its own correction, $2 \hat s_T - \hat s^-_T$.
         transition: $F_{t+1}$, the Jacobian of the transition at $\hat s_t$, `[state state]`.
+        ahead: what `AbstractSmootherGain.ahead` gave for this time.
     """
 
     filtered: Float[Array, " state"]
@@ -38,10 +40,25 @@ class SmootherFeatures(NamedTuple):
     smoothed_covariance: Float[Array, "state state"] | None
     later: Float[Array, " state"]
     transition: Float[Array, "state state"]
+    ahead: Any = None
 
 
 class AbstractSmootherGain(eqx.Module):
     """The gain of a smoother, with its own memory on the way back. The model is the filter's, and is passed in."""
+
+    def ahead(self, model: Any, mean: Array, covariance: Array | None, following: Estimates) -> Any:
+        r"""What the gain computes from the filter alone; nothing by default.
+
+        It is computed for all times at once before the way back begins, which is faster than one after the other, and
+        comes back in `SmootherFeatures.ahead`.
+
+        Args:
+            model: the state-space model.
+            mean: $\hat s_t$, the filter's estimate, `[state]`.
+            covariance: $P_t$, or `None` from a filter that knows none.
+            following: the filter's `Estimates` at $t+1$.
+        """
+        return None
 
     @abc.abstractmethod
     def init(self, model: Any) -> Any:
@@ -69,15 +86,18 @@ class RTSGain(AbstractSmootherGain):
     Journal 3, 1965.
     """
 
+    def ahead(
+        self, model: Any, mean: Array, covariance: Array | None, following: Estimates
+    ) -> tuple[Float[Array, "state state"], Float[Array, "state state"]]:
+        return regression(covariance, following.predicted_covariance, following.cross_covariance)
+
     def init(self, model: Any) -> None:
         return None
 
     def __call__(
         self, model: Any, memory: None, features: SmootherFeatures
     ) -> tuple[Float[Array, "state state"], Float[Array, "state state"], None]:
-        G, conditional = regression(
-            features.filtered_covariance, features.predicted_covariance, features.cross_covariance
-        )
+        G, conditional = features.ahead
         smoothed: Any = features.smoothed_covariance  # there, since the filter's are
         return G, symmetric(conditional + G @ smoothed @ G.T), None
 

@@ -59,8 +59,7 @@ def costs_of(found: dict[str, Any], evaluation: Evaluation) -> np.ndarray:
 
 
 def _table(run: Run, problem: Problem, scored: dict[str, Any]) -> dict[str, Any]:
-    digits = 2 if problem.unit == "dB" else 4
-    columns = []
+    digits, columns = problem.digits, []
     for evaluation in problem.evaluations:
         columns.append(form.column(evaluation.name, evaluation.title, unit=problem.unit, digits=digits))
         versus = f"less {problem.entry(problem.reference).title}, same noise"

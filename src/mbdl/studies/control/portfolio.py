@@ -130,6 +130,7 @@ def problems(settings: PortfolioSettings) -> tuple[Problem, ...]:
             constraints=limits(),
             horizon=settings.months,
             reference="first",
+            digits=6,
             entries=(
                 Entry("first", "Markowitz, γ = 15", "model-based", lambda key: policy(AVERSION)),
                 Entry("tuned", "Markowitz, tuned γ", "model-based", tuned),

@@ -102,6 +102,7 @@ class Problem:
         bounds: lower bounds of the cost, by what they are; under the name of an evaluation, which they hold for.
         published: published costs by the name of an entry, of an evaluation; under its name.
         unit: of the cost.
+        digits: decimals of a cost in a table.
         drawn: what of a run is drawn.
     """
 
@@ -117,6 +118,7 @@ class Problem:
     bounds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     unit: str = ""
+    digits: int = 4
     drawn: "Drawn | None" = None
 
     def entry(self, name: str) -> Entry:

@@ -158,6 +158,7 @@ def problem(settings: StochasticControlSettings, level: float, angle: float, who
         evaluations=(Evaluation("cost", "cost", settings.steps, settings.test_runs),),
         published={"cost": PUBLISHED.get(level, {}).get(kind, {})} if usual else {},
         unit="dB",
+        digits=2,
         drawn=Drawn(
             lambda runs: np.concatenate([runs.states[0, 1:], runs.controls[0], runs.costs[0][:, None]], axis=1),
             ("position", "velocity", "control", "cost of the stage"),

@@ -16,7 +16,7 @@ from mbdl.studies.control.policies import learned, network, tuned
 from mbdl.studies.control.problem import Drawn, Entry, Evaluation, Problem, Training, adam, stochastic_gradient
 from mbdl.studies.control.settings import QUICK, ControlSettings
 from mbdl.studies.control.stages import problems_of, stages
-from mbdl.studies.control.steering import Steerable
+from mbdl.studies.control.steering import AngleSteering, Steerable
 from mbdl.studies.control.training import mean_cost
 from mbdl.studies.settings import setting
 from mbdl.studies.study import Run, Stage, Study
@@ -92,18 +92,18 @@ def limits() -> control.Constraints:
 def problems(settings: VehicleSettings) -> tuple[Problem, ...]:
     """The one problem of the study."""
     plant = control.Vehicle(step=STEP, length=LENGTH)
-    most = np.array([MOST_ACCELERATION, 0.4])
-    bounds = control.Constraints(control=(-most, most))
+    most, most_planned = np.array([MOST_ACCELERATION, MOST_STEERING]), np.array([MOST_ACCELERATION, 0.4])
+    bounds, planned = (control.Constraints(control=(-limit, limit)) for limit in (most, most_planned))
 
     def search(key: Any) -> control.ConvexPolicy:
         score = mean_cost(plant, cost(), horizon=settings.steps, runs=settings.tuning_runs, key=key)
         return tuned(partial(weighted, policy()), score, (1.0, 1.0, 1.0, 1.0), ("theta",))
 
-    def neural(key: Any) -> Steerable:
-        return Steerable(network(6, 2, settings.width, bounds, key=key), LENGTH, MOST_STEERING)
+    def neural(key: Any) -> AngleSteering:
+        return AngleSteering(network(6, 2, settings.width, bounds, key=key), LENGTH)
 
     def predictive(key: Any) -> Steerable:
-        planner = control.IterativeLQR(plant, cost(), horizon=settings.plan, constraints=bounds, iterations=2)
+        planner = control.IterativeLQR(plant, cost(), horizon=settings.plan, constraints=planned, iterations=2)
         return Steerable(control.PredictiveControl(planner), LENGTH, MOST_STEERING)
 
     return (
@@ -175,8 +175,8 @@ def study_results(run: Run) -> dict[str, Any]:
         f"{run.settings.tuning_runs} runs of their own.",
         f"Predictive control plans {run.settings.plan} stages of the whole nonlinear model, whose curvature and "
         "desired speed stay as they are, by two iterations of the iterative regulator from the plan before.",
-        "The neural policy and predictive control keep |a| ≤ 2 and |z| ≤ 0.4 themselves, and are clipped to the bound "
-        "of the steering.",
+        "The neural policy decides the acceleration and the tangent of the steering angle, both clipped at their "
+        "bounds. Predictive control keeps |a| ≤ 2 and |z| ≤ 0.4 itself, and is clipped to the bound of the steering.",
         "The published costs are means of 100 runs, with the errors not stated.",
     ]
     return collect(run, "A vehicle on a road, along the spectrum", statements, problems_of(run, problems))

@@ -1,0 +1,91 @@
+"""What is held of learned policies against their model-based parents, on the published problems, from fixed seeds."""
+
+import jax
+import numpy as np
+import pytest
+
+import mbdl
+from mbdl import control
+from mbdl.studies.control import constrained_lqr, stochastic_control, supply_chain, vehicle
+from mbdl.studies.control.problem import Training, adam
+
+
+@pytest.fixture(autouse=True)
+def _double():
+    with jax.enable_x64(True):
+        yield
+
+
+def made(problem, name):
+    """The policy of an entry before its training."""
+    entry = problem.entry(name)
+    return entry.make(jax.random.key(0)) if entry.start is None else entry.change(made(problem, entry.start))
+
+
+def trained(problem, policy, how):
+    """The policy after a training by the cost of the closed loop; the best moment on runs of their own is kept."""
+    risk, validation = (
+        control.closed_loop(problem.system, problem.cost, horizon=problem.horizon, runs=runs, key=key)
+        for runs, key in ((how.runs, None), (64, jax.random.key(1)))
+    )
+    fit = mbdl.fit(
+        policy,
+        risk,
+        how.optimiser,
+        steps=how.steps,
+        key=jax.random.key(2),
+        validation=validation,
+        validate_every=max(1, how.steps // 10),
+        progress=False,
+    )
+    return fit.rule
+
+
+def costs(problem, policy):
+    """What each of 200 runs costs, on the noise that all policies meet."""
+    runs = control.simulate(
+        problem.system, policy, jax.random.key(3), steps=problem.horizon, runs=200, cost=problem.cost
+    )
+    return np.asarray(runs.run_costs)
+
+
+def published(problem):
+    """The costs of the first policy and of the one that is trained as published."""
+    entry = problem.entry("sgd")
+    return costs(problem, made(problem, entry.start)), costs(
+        problem, trained(problem, made(problem, "sgd"), entry.training)
+    )
+
+
+def clear(gain):
+    """A paired gain is larger than three of its standard errors."""
+    return gain.mean() > 3 * gain.std() / np.sqrt(len(gain))
+
+
+@pytest.mark.parametrize(("angle", "most"), [(20.0, -7.5), (0.0, 0.1)])
+def test_the_learned_gain_saves_decibels_under_a_rotation_and_loses_none_without(angle, most):
+    problem = stochastic_control.problem(stochastic_control.StochasticControlSettings(), 0.0, angle, False)
+    learned = trained(problem, made(problem, "kalmannet"), Training(adam(0.003, 200), 200, 16))
+    parent, child = (costs(problem, policy).mean() for policy in (made(problem, "lqg"), learned))
+    assert 10 * np.log10(child / parent) < most
+
+
+def test_bounded_controls_in_a_hundred_steps():
+    (problem,) = constrained_lqr.problems(constrained_lqr.ConstrainedLQRSettings())
+    first, learned = published(problem)
+    assert clear(first - learned)
+    assert learned.mean() < 13.05
+
+
+def test_the_supply_chain_in_two_hundred_steps():
+    problem = supply_chain.problems(supply_chain.SupplyChainSettings())[0]
+    first, learned = published(problem)
+    assert clear(first - learned)
+    assert learned.mean() < 1.13 * first.mean() < 0
+
+
+def test_the_vehicle_in_a_hundred_steps():
+    (problem,) = vehicle.problems(vehicle.VehicleSettings())
+    first, learned = published(problem)
+    assert clear(first - learned)
+    assert learned.mean() < 1.05
