@@ -8,9 +8,10 @@ from studies.tiny_control import TINY, assignments
 
 import mbdl
 from mbdl import control, report, studies
-from mbdl.studies.control import constrained_lqr, market, policies, portfolio, stochastic_control, supply_chain
+from mbdl.studies.control import constrained_lqr, market, policies, portfolio, stochastic_control, supply_chain, vehicle
 from mbdl.studies.control.measures import difference, mean_of, shown
 from mbdl.studies.control.scoring import simulated
+from mbdl.studies.control.steering import AngleSteering, Steerable
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -117,6 +118,34 @@ def test_the_rotation_is_of_the_transition():
     angle = np.deg2rad(20.0)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     np.testing.assert_allclose(turned.transition, rotation @ np.asarray(straight.transition), rtol=1e-5)
+
+
+def test_the_steering_keeps_its_bound_by_a_clip_or_by_the_angle():
+    class Says(mbdl.RecursiveRule):
+        def init(self):
+            return None
+
+        def step(self, memory, x):
+            return None, x[:2]
+
+    states = jnp.array([[1.0, 0.5, 0, 0, 0, 0.1], [0.3, 0.2, 0, 0, 0, -0.3], [0.0, 0.1, 0, 0, 0, 0.3]])
+    bend = 2.8 * states[:, 5]
+    clipped, by_angle = (rule(states) for rule in (Steerable(Says(), 2.8, 0.68), AngleSteering(Says(), 2.8)))
+    for controls in (clipped, by_angle):
+        np.testing.assert_allclose(controls[:, 0], states[:, 0])
+    np.testing.assert_allclose(clipped[:, 1] + bend, [0.68, -0.64, 0.68], rtol=1e-6)
+    np.testing.assert_allclose(by_angle[:, 1] + bend, states[:, 1], atol=1e-6)
+
+
+def test_a_path_lies_beside_its_road():
+    """A road of constant curvature 0.1 is a circle around (0, 10); half a metre to the left is inside of it."""
+
+    class Runs:
+        states = np.stack([np.linspace(0, 40, 201), *np.full((4, 201), 0.5), np.full(201, 0.1)], axis=1)[None]
+
+    path = vehicle.plane(Runs)  # pyright: ignore[reportArgumentType]
+    for columns, radius in ((slice(2, 4), 10.0), (slice(0, 2), 9.5)):
+        np.testing.assert_allclose(np.linalg.norm(path[:, columns] - [0, 10], axis=1), radius, rtol=1e-3)
 
 
 def test_a_first_network_does_little():

@@ -15,10 +15,10 @@ def one_device_per_core() -> None:
     """
     import jax
 
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    os.environ.setdefault("NPROC", str(THREADS * cores))  # Read by XLA when it begins to compute.
     chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if chosen or getattr(jax.config, "jax_num_cpu_devices", -1) != -1:
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    os.environ.setdefault("NPROC", str(THREADS * cores))  # Read by XLA when it begins to compute.
     with contextlib.suppress(RuntimeError):  # JAX has begun to compute: one device it is.
         jax.config.update("jax_num_cpu_devices", cores)

@@ -1,4 +1,4 @@
-"""Trajectories: in space where they have three components, else each component against time."""
+"""Trajectories: as a path in the plane, in space where they have three components, else each component against time."""
 
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ def draw_trajectory(
 ) -> None:
     """Draws one trajectory and the estimates of it as a PNG.
 
-    In three dimensions each line has axes of its own, with the truth behind the estimates. Otherwise there is one pair
-    of axes a component, with all lines against time, and a band of two standard deviations where there is one.
+    In three dimensions each line has axes of its own, with the truth behind the estimates; so has a path in the plane,
+    with what lies behind it. Otherwise there is one pair of axes a component, with all lines against time, and a band
+    of two standard deviations where there is one.
 
     Args:
         trajectory: from a study's results (`mbdl.studies.results.trajectory`).
@@ -26,9 +27,41 @@ def draw_trajectory(
         theme: the colours.
     """
     size = arrays[trajectory["lines"][0]["name"]].shape[1]
-    figure = _in_space(trajectory, arrays, theme) if size == 3 else _in_time(trajectory, arrays, theme, size)
+    if trajectory.get("path", False):
+        figure = _in_the_plane(trajectory, arrays, theme)
+    else:
+        figure = _in_space(trajectory, arrays, theme) if size == 3 else _in_time(trajectory, arrays, theme, size)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Software": None})
+
+
+def _in_the_plane(trajectory: dict[str, Any], arrays: dict[str, np.ndarray], theme: Theme) -> Any:
+    lines = trajectory["lines"]
+    wide, high = np.ptp(np.concatenate([arrays[line["name"]][:, :2] for line in lines]), axis=0)
+    figure = _figure(theme, (9.6, len(lines) * (0.5 + min(8.6 * high / max(wide, 1e-9), 4.0)) + 0.5))
+    grid = figure.subplots(len(lines), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    for line, axes in zip(lines, grid, strict=True):
+        values = arrays[line["name"]]
+        axes.set_facecolor(theme.ground)
+        axes.grid(color=theme.grid, linewidth=0.7)
+        if values.shape[1] == 4:
+            axes.plot(*values[:, 2:].T, color=theme.faint, linewidth=1.0, linestyle="--")
+        axes.plot(*values[:, :2].T, color=theme.strategies.get(line.get("strategy"), theme.text), linewidth=1.5)
+        axes.set_aspect("equal")
+        axes.set_title(line["title"], fontsize=9.5, color=theme.text)
+        axes.set_ylabel(trajectory["components"][1], color=theme.text, fontsize=9.5)
+        _plain(axes, theme)
+    grid[-1].set_xlabel(trajectory["components"][0], color=theme.text, fontsize=9.5)
+    return figure
+
+
+def _plain(axes: Any, theme: Theme) -> None:
+    """Axes with two quiet sides."""
+    axes.tick_params(colors=theme.text, labelsize=9)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("bottom", "left"):
+        axes.spines[side].set_color(theme.faint)
 
 
 def _in_space(trajectory: dict[str, Any], arrays: dict[str, np.ndarray], theme: Theme) -> Any:
@@ -92,11 +125,7 @@ def _in_time(trajectory: dict[str, Any], arrays: dict[str, np.ndarray], theme: T
                 edges = (values[:, component] + sign * 2 * deviation[:, component] for sign in (-1, 1))
                 axes.fill_between(time, *edges, color=colour, alpha=0.15, linewidth=0)
         axes.set_ylabel(trajectory["components"][component], color=theme.text, fontsize=9.5)
-        axes.tick_params(colors=theme.text, labelsize=9)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
-        for side in ("bottom", "left"):
-            axes.spines[side].set_color(theme.faint)
+        _plain(axes, theme)
     grid[-1].set_xlabel("time step", color=theme.text)
     handles, labels = grid[0].get_legend_handles_labels()
     legend = figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize=9.5)

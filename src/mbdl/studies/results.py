@@ -138,7 +138,14 @@ def picture(
 
 
 def trajectory(
-    name: str, title: str, file: str, components: Sequence[str], lines: Sequence[dict[str, Any]], *, caption: str = ""
+    name: str,
+    title: str,
+    file: str,
+    components: Sequence[str],
+    lines: Sequence[dict[str, Any]],
+    *,
+    path: bool = False,
+    caption: str = "",
 ) -> dict[str, Any]:
     """A trajectory and the estimates of it.
 
@@ -149,6 +156,7 @@ def trajectory(
         components: the name of each component, with its unit; three are drawn in space.
         lines: each `{"name", "title"}` and, where known, `"strategy"`; `"points": True` draws points. The first is the
             truth, or what is nearest to it.
+        path: draw a path in the plane: two components, and in the array two more of what lies behind it (a road).
         caption: what one has to know to read it.
     """
     return {
@@ -156,6 +164,7 @@ def trajectory(
         "title": title,
         "file": file,
         "components": list(components),
+        "path": path,
         "lines": list(lines),
         "caption": caption,
     }

@@ -78,6 +78,8 @@ def fit(
         mesh: devices that share the examples of each batch equally, `jax.sharding.Mesh(devices, ("examples",))`, those
             of other processes too: each process then calls `fit` with the same arguments. The risk has to be a mean
             over examples, as those of this package are. The result differs from that of one device by rounding alone.
+            Where the devices are the cores of a processor, give XLA more threads than cores (`NPROC=16` in the
+            environment): in JAX 0.10 batched factorisations that run at once may wait for each other's threads.
         callbacks: functions `(step, metrics, rule) -> None | True`, called after each step, or as seldom as `every(n,
             callback)` says; True stops. `rule()` gives the rule at that step. A callback after each step costs one
             dispatch a step.

@@ -187,9 +187,11 @@ def problem(settings: Any, stretch: float | None = None) -> Problem:
             Entry("recurrent", "recurrent network", "black box", recurrent, many),
         ),
         evaluations=(Evaluation("cost", "cost", settings.pole_steps, settings.pole_runs),),
-        drawn=Drawn(
-            lambda runs: np.concatenate([runs.states[0, 1:, :3], runs.controls[0]], axis=1),
-            ("position, m", "angle, rad", "speed, m/s", "force, N"),
-            ("true", "predictive", "parameters", "recurrent"),
+        drawn=(
+            Drawn(
+                lambda runs: np.concatenate([runs.states[0, 1:, :3], runs.controls[0]], axis=1),
+                ("position, m", "angle, rad", "speed, m/s", "force, N"),
+                ("true", "predictive", "parameters", "recurrent"),
+            ),
         ),
     )

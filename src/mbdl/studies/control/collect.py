@@ -8,7 +8,7 @@ import numpy as np
 from mbdl.studies import results as form
 from mbdl.studies.control.curves import Curve
 from mbdl.studies.control.measures import difference, shown
-from mbdl.studies.control.problem import Entry, Evaluation, Problem
+from mbdl.studies.control.problem import Drawn, Entry, Evaluation, Problem
 from mbdl.studies.control.training import rule_name
 from mbdl.studies.study import Run
 
@@ -33,7 +33,7 @@ def collect(
         ],
         "spectrum": _spectrum(problems[0], scored[problems[0].name]),
         "pictures": [],
-        "trajectories": [_trajectory(run, problem) for problem in problems if problem.drawn is not None],
+        "trajectories": [_trajectory(run, problem, drawn) for problem in problems for drawn in problem.drawn],
         "raw": {
             "scores": {
                 name: {entry: _without_time(found) for entry, found in entries.items()}
@@ -208,17 +208,18 @@ def _spectrum(problem: Problem, scored: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def _trajectory(run: Run, problem: Problem) -> dict[str, Any]:
-    assert problem.drawn is not None
-    found = run[f"run-{problem.name}"]
+def _trajectory(run: Run, problem: Problem, drawn: Drawn) -> dict[str, Any]:
+    name = drawn.name(problem.name)
+    found = run[name]
     lines: list[dict[str, Any]] = [_drawn(entry) for entry in problem.entries if entry.name in found["drawn"]]
     return form.trajectory(
-        f"run-{problem.name}",
-        f"A test run: {problem.title}",
+        name,
+        f"{'The path of a' if drawn.path else 'A'} test run: {problem.title}",
         found["file"],
-        problem.drawn.components,
+        drawn.components,
         lines,
-        caption="The first run of the test, on the same noise.",
+        path=drawn.path,
+        caption="The first run of the test, on the same noise." + (" Dashed: what it follows." if drawn.path else ""),
     )
 
 

@@ -150,10 +150,12 @@ def problems(settings: ConstrainedLQRSettings) -> tuple[Problem, ...]:
                 "cost": {"first": 16.940, "bound": 12.975, "sgd": 13.014},
                 "long": {"lower bound": 10.7947, "LQR without bounds": 6.0375},
             },
-            drawn=Drawn(
-                lambda runs: np.concatenate([runs.states[0, 1:, :2], runs.controls[0]], axis=1),
-                ("state 1", "state 2", "control 1", "control 2"),
-                ("clipped", "predictive", "adam", "network"),
+            drawn=(
+                Drawn(
+                    lambda runs: np.concatenate([runs.states[0, 1:, :2], runs.controls[0]], axis=1),
+                    ("state 1", "state 2", "control 1", "control 2"),
+                    ("clipped", "predictive", "adam", "network"),
+                ),
             ),
         ),
     )

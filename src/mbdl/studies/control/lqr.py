@@ -91,10 +91,12 @@ def problems(settings: LQRSettings) -> tuple[Problem, ...]:
             ),
             bounds={"long": {"optimum, tr(PW)": optimum}},
             published={"long": {"optimum, tr(PW)": 1.80312}},
-            drawn=Drawn(
-                lambda runs: np.concatenate([runs.states[0, 1:, :2], runs.controls[0]], axis=1),
-                ("state 1", "state 2", "control 1", "control 2"),
-                ("lqr", "convex-first", "convex", "network"),
+            drawn=(
+                Drawn(
+                    lambda runs: np.concatenate([runs.states[0, 1:, :2], runs.controls[0]], axis=1),
+                    ("state 1", "state 2", "control 1", "control 2"),
+                    ("lqr", "convex-first", "convex", "network"),
+                ),
             ),
         ),
     )

@@ -154,10 +154,12 @@ def problems(settings: PortfolioSettings) -> tuple[Problem, ...]:
                 ),
             ),
             evaluations=(Evaluation("cost", "cost (utility, sign turned)", settings.months, settings.test_runs),),
-            drawn=Drawn(
-                lambda runs: np.cumprod(runs.states[0, 1:, -1:], axis=0),
-                ("value of the portfolio, of its first",),
-                ("first", "tuned", "sgd"),
+            drawn=(
+                Drawn(
+                    lambda runs: np.cumprod(runs.states[0, 1:, -1:], axis=0),
+                    ("value of the portfolio, of its first",),
+                    ("first", "tuned", "sgd"),
+                ),
             ),
         ),
     )

@@ -75,14 +75,21 @@ class Drawn:
     """What is drawn of the first test run: the components, and under which policies.
 
     Args:
-        values: of simulated runs, those of the first, `(trajectories) -> [time component]`.
+        values: of simulated runs, those of the first, `(trajectories) -> [time component]`; of a path in the plane two,
+            and two more of what lies behind it.
         components: their names, with units.
         entries: the names of the policies.
+        path: whether it is a path in the plane.
     """
 
     values: Callable[[control.Trajectories], Any]
     components: Sequence[str]
     entries: Sequence[str]
+    path: bool = False
+
+    def name(self, problem: str) -> str:
+        """That of its stage and its file."""
+        return f"{'path' if self.path else 'run'}-{problem}"
 
 
 @dataclass(frozen=True)
@@ -119,7 +126,7 @@ class Problem:
     published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     unit: str = ""
     digits: int = 4
-    drawn: "Drawn | None" = None
+    drawn: Sequence[Drawn] = ()
 
     def entry(self, name: str) -> Entry:
         """The entry of a name."""

@@ -27,9 +27,10 @@ def stages(run: Run, problems: Problems, curves: Sequence[Curve] = ()) -> list[S
             listed.append(Stage(f"find-{name}", title, _in_double(partial(_find, problems, index, entry.name)), cost))
             scoring = _in_double(partial(_score, problems, index, entry.name))
             listed.append(Stage(f"score-{name}", f"{title}, scoring", scoring, 5))
-        if problem.drawn is not None:
-            drawing = _in_double(partial(_keep_run, problems, index))
-            listed.append(Stage(f"run-{problem.name}", f"{problem.title}: a run", drawing, 3))
+        for which, drawn in enumerate(problem.drawn):
+            drawing = _in_double(partial(_keep_run, problems, index, which))
+            title = f"{problem.title}: a {'path' if drawn.path else 'run'}"
+            listed.append(Stage(drawn.name(problem.name), title, drawing, 3))
     for curve in curves if run.curves else ():
         index = [problem.name for problem in problems_of(run, problems)].index(curve.problem)
         problem = problems_of(run, problems)[index]
@@ -74,14 +75,13 @@ def _score(problems: Problems, index: int, name: str, run: Run) -> dict[str, Any
     return score(run, problem, run.load_rule(rule_name(problem, problem.entry(name))))
 
 
-def _keep_run(problems: Problems, index: int, run: Run) -> dict[str, Any]:
+def _keep_run(problems: Problems, index: int, which: int, run: Run) -> dict[str, Any]:
     """The first run of the first evaluation, of what is drawn."""
     problem = _problems(run, problems)[index]
-    assert problem.drawn is not None
-    arrays = {}
-    for name in problem.drawn.entries:
+    drawn, arrays = problem.drawn[which], {}
+    for name in drawn.entries:
         policy = run.load_rule(rule_name(problem, problem.entry(name)))
         runs = simulated(run, problem, policy, problem.evaluations[0])
         if int(runs.diverged_at[0]) < 0:
-            arrays[name] = np.asarray(problem.drawn.values(runs))
-    return {"file": str(run.save_arrays(f"run-{problem.name}", **arrays)), "drawn": list(arrays)}
+            arrays[name] = np.asarray(drawn.values(runs))
+    return {"file": str(run.save_arrays(drawn.name(problem.name), **arrays)), "drawn": list(arrays)}

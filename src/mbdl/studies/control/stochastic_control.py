@@ -159,13 +159,15 @@ def problem(settings: StochasticControlSettings, level: float, angle: float, who
         published={"cost": PUBLISHED.get(level, {}).get(kind, {})} if usual else {},
         unit="dB",
         digits=2,
-        drawn=Drawn(
-            lambda runs: np.concatenate([runs.states[0, 1:], runs.controls[0], runs.costs[0][:, None]], axis=1),
-            ("position", "velocity", "control", "cost of the stage"),
-            ("true", "lqg", "kalmannet", "recurrent"),
+        drawn=(
+            Drawn(
+                lambda runs: np.concatenate([runs.states[0, 1:], runs.controls[0], runs.costs[0][:, None]], axis=1),
+                ("position", "velocity", "control", "cost of the stage"),
+                ("true", "lqg", "kalmannet", "recurrent"),
+            ),
         )
         if whole
-        else None,
+        else (),
     )
 
 

@@ -143,10 +143,12 @@ def problems(settings: SupplyChainSettings) -> tuple[Problem, ...]:
         horizon=settings.steps,
         reference="first",
         evaluations=(Evaluation("cost", "cost", settings.steps, settings.test_runs),),
-        drawn=Drawn(
-            lambda runs: np.concatenate([runs.states[0, 1:, :4], runs.controls[0][:, [0, 6]]], axis=1),
-            (*(f"stock of node {i}" for i in range(1, 5)), "bought, link 1", "sold, link 7"),
-            ("first", "sgd"),
+        drawn=(
+            Drawn(
+                lambda runs: np.concatenate([runs.states[0, 1:, :4], runs.controls[0][:, [0, 6]]], axis=1),
+                (*(f"stock of node {i}" for i in range(1, 5)), "bought, link 1", "sold, link 7"),
+                ("first", "sgd"),
+            ),
         ),
     )
     convex = (

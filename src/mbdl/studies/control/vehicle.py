@@ -89,6 +89,17 @@ def limits() -> control.Constraints:
     return control.Constraints(inequality=broken)
 
 
+def plane(runs: control.Trajectories) -> np.ndarray:
+    """The first run in the plane: where the vehicle is, and the middle of the road beside it, `[time 4]`."""
+    way, deviation, _, _, _, curvature = np.asarray(runs.states[0], np.float64).T
+    ahead = np.diff(way, prepend=way[0])
+    heading = np.cumsum(ahead * np.concatenate([curvature[:1], curvature[:-1]]))
+    halfway = heading - 0.5 * np.diff(heading, prepend=heading[0])
+    road = np.cumsum(ahead[:, None] * np.stack([np.cos(halfway), np.sin(halfway)], axis=1), axis=0)
+    left = np.stack([-np.sin(heading), np.cos(heading)], axis=1)
+    return np.concatenate([road + deviation[:, None] * left, road], axis=1)
+
+
 def problems(settings: VehicleSettings) -> tuple[Problem, ...]:
     """The one problem of the study."""
     plant = control.Vehicle(step=STEP, length=LENGTH)
@@ -146,13 +157,16 @@ def problems(settings: VehicleSettings) -> tuple[Problem, ...]:
             ),
             evaluations=(Evaluation("cost", "cost", settings.steps, settings.test_runs),),
             published={"cost": {"first": 4.055, "sgd": 0.912}},
-            drawn=Drawn(
-                lambda runs: np.concatenate([runs.states[0, 1:, 1:6], runs.controls[0]], axis=1),
-                (
-                    *("deviation, m", "heading error, rad", "speed, m/s", "desired speed, m/s", "curvature, 1/m"),
-                    *("acceleration, m/s²", "steering z"),
+            drawn=(
+                Drawn(
+                    lambda runs: np.concatenate([runs.states[0, 1:, 1:6], runs.controls[0]], axis=1),
+                    (
+                        *("deviation, m", "heading error, rad", "speed, m/s", "desired speed, m/s", "curvature, 1/m"),
+                        *("acceleration, m/s²", "steering z"),
+                    ),
+                    ("first", "sgd", "network"),
                 ),
-                ("first", "sgd", "network"),
+                Drawn(plane, ("east, m", "north, m"), ("first", "sgd", "network"), path=True),
             ),
         ),
     )
