@@ -6,7 +6,7 @@ import pytest
 
 import mbdl
 from mbdl import control
-from mbdl.studies.control import constrained_lqr, stochastic_control, supply_chain, vehicle
+from mbdl.studies.control import constrained_lqr, stochastic_control, supply_chain
 from mbdl.studies.control.problem import Training, adam
 
 
@@ -42,9 +42,10 @@ def trained(problem, policy, how):
 
 
 def costs(problem, policy):
-    """What each of 200 runs costs, on the noise that all policies meet."""
+    """What each of 200 runs costs, on the noise that all policies meet; before and after a training by one program."""
+    known = mbdl.resolve(policy)
     runs = control.simulate(
-        problem.system, policy, jax.random.key(3), steps=problem.horizon, runs=200, cost=problem.cost
+        problem.system, known, jax.random.key(3), steps=problem.horizon, runs=200, cost=problem.cost
     )
     return np.asarray(runs.run_costs)
 
@@ -82,10 +83,3 @@ def test_the_supply_chain_in_two_hundred_steps():
     first, learned = published(problem)
     assert clear(first - learned)
     assert learned.mean() < 1.13 * first.mean() < 0
-
-
-def test_the_vehicle_in_a_hundred_steps():
-    (problem,) = vehicle.problems(vehicle.VehicleSettings())
-    first, learned = published(problem)
-    assert clear(first - learned)
-    assert learned.mean() < 1.05
