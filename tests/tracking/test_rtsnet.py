@@ -115,3 +115,11 @@ def test_what_does_not_fit_is_refused():
         tracking.RTSNet(linear(), key=KEY, passes=3)
     with pytest.raises(ValueError, match="RecurrentSmootherGain: scale must be positive"):
         tracking.RecurrentSmootherGain(tracking.BackwardNetwork(2, key=KEY), scale=jnp.zeros(2))
+
+
+def test_behind_a_filter_with_covariances_it_begins_as_the_smoother_of_that_filter():
+    ahead = tracking.KalmanFilter(linear())
+    rule = tracking.RTSNet(ahead, nominal=tracking.RTSGain(), key=KEY)
+    smoothed = rule(observations())
+    np.testing.assert_allclose(smoothed.mean, tracking.RTSSmoother(ahead)(observations()).mean, atol=1e-5)
+    assert smoothed.covariance is None

@@ -215,7 +215,12 @@ class IterativeLQR(IterativeSolver):
         return jnp.concatenate([first[None], states])
 
     def with_feedback(self, controls: Float[Array, "horizon control"], x: Any) -> FeedbackPlan:
-        """A plan with the feedback around it that the linear quadratic problem along it has; of a resolved solver."""
+        """A plan with the feedback around it that the linear quadratic problem along it has; of a resolved solver.
+
+        Args:
+            controls: the plan, `[horizon control]`.
+            x: the state, or the situation, that it begins from.
+        """
         situation = as_situation(x)
         states = self.states(controls, situation)
         correction = self._correction(states, controls, jnp.asarray(0), situation)

@@ -10,9 +10,6 @@ from jaxtyping import Array, Float
 from .covariance import dense, symmetric
 from .gain import AbstractGain, Features, Uncertainty
 
-UNROLLED = 2
-"""The largest covariance that is factored number by number."""
-
 
 class KalmanGain(AbstractGain):
     r"""The gain of the Kalman filter, by the Riccati recursion of the covariance in Joseph's form,
@@ -56,8 +53,8 @@ def whitener_of(covariance: Float[Array, "n n"]) -> Float[Array, "n n"]:
         return jnp.where(covariance > 0, 1 / jnp.sqrt(covariance), jnp.nan)
     size, dtype = len(covariance), covariance.dtype
     rounding = size * jnp.finfo(dtype).eps * jnp.diagonal(covariance)
-    if size <= UNROLLED:
-        whitener, pivots = _unrolled_whitener(covariance)
+    if size == 2:
+        whitener, pivots = _whitener_of_two(covariance)
     else:
         factor = jnp.linalg.cholesky(covariance)
         pivots = jnp.diagonal(factor) ** 2
@@ -65,19 +62,11 @@ def whitener_of(covariance: Float[Array, "n n"]) -> Float[Array, "n n"]:
     return jnp.where(jnp.all(pivots > rounding), whitener, jnp.nan)
 
 
-def _unrolled_whitener(covariance: Float[Array, "n n"]) -> tuple[Float[Array, "n n"], Float[Array, " n"]]:
-    """The whitener, number by number, and the squared pivots: one small program in the place of calls of LAPACK."""
-    size, zero = len(covariance), jnp.zeros((), covariance.dtype)
-    L: list[list[Array]] = []
-    W: list[list[Array]] = []
-    pivots: list[Array] = []
-    for i in range(size):
-        L.append([])
-        for j in range(i):
-            rest = covariance[i, j] - sum((L[i][k] * L[j][k] for k in range(j)), zero)
-            L[i].append(rest * W[j][j])
-        pivots.append(covariance[i, i] - sum((entry**2 for entry in L[i]), zero))
-        inverse = jax.lax.rsqrt(pivots[i])
-        W.append([-inverse * sum((L[i][k] * W[k][j] for k in range(j, i)), zero) for j in range(i)])
-        W[i] += [inverse] + [zero] * (size - 1 - i)
-    return jnp.stack([jnp.stack(row) for row in W]), jnp.stack(pivots)
+def _whitener_of_two(covariance: Float[Array, "2 2"]) -> tuple[Float[Array, "2 2"], Float[Array, "2"]]:
+    """The whitener of two components, and the squared pivots, in closed form: no calls of LAPACK for four numbers."""
+    first = jax.lax.rsqrt(covariance[0, 0])
+    below = covariance[1, 0] * first
+    pivot = covariance[1, 1] - below**2
+    second = jax.lax.rsqrt(pivot)
+    rows = [jnp.stack([first, jnp.zeros_like(first)]), jnp.stack([-below * first * second, second])]
+    return jnp.stack(rows), jnp.stack([covariance[0, 0], pivot])

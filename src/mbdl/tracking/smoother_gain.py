@@ -96,10 +96,11 @@ class RTSGain(AbstractSmootherGain):
 
     def __call__(
         self, model: Any, memory: None, features: SmootherFeatures
-    ) -> tuple[Float[Array, "state state"], Float[Array, "state state"], None]:
+    ) -> tuple[Float[Array, "state state"], Float[Array, "state state"] | None, None]:
         G, conditional = features.ahead
-        smoothed: Any = features.smoothed_covariance  # there, since the filter's are
-        return G, symmetric(conditional + G @ smoothed @ G.T), None
+        smoothed = features.smoothed_covariance
+        # Where another gain corrects this one, no covariance of the smoothed state is known.
+        return G, None if smoothed is None else symmetric(conditional + G @ smoothed @ G.T), None
 
 
 def regression(
