@@ -97,7 +97,7 @@ class DataCurve(Curve):
             "Fewer training runs",
             f"Cost against the number of training runs ({problem.title})",
             {"title": "training runs", "unit": "", "scale": "log"},
-            {"title": "cost", "unit": problem.unit, "scale": "linear"},
+            _axis(problem, lines),
             lines,
             caption="Trained on so many runs alone; one training seed; the standard error is that over the test runs.",
         )
@@ -148,18 +148,17 @@ class MismatchCurve(Curve):
         return found
 
     def collect(self, run: Run, problem: Problem) -> dict[str, Any]:
+        lines = [
+            _line(problem, problem.entry(name), self.values, [run[self.stage(value)][name] for value in self.values])
+            for name in (*self.rules, *self.told)
+        ]
         return form.curve(
             f"mismatch-{problem.name}",
             "Another mismatch",
             f"Cost against the {self.axis[0]} of the true system ({problem.title})",
             {"title": self.axis[0], "unit": self.axis[1], "scale": "linear"},
-            {"title": "cost", "unit": problem.unit, "scale": "linear"},
-            [
-                _line(
-                    problem, problem.entry(name), self.values, [run[self.stage(value)][name] for value in self.values]
-                )
-                for name in (*self.rules, *self.told)
-            ],
+            _axis(problem, lines),
+            lines,
             caption="The policies are those of the table; only the one of the true model is made anew.",
             mark={"x": self.assumed, "title": "in training"},
         )
@@ -179,6 +178,13 @@ def _line(problem: Problem, entry: Entry, xs: Sequence[float], costs: Sequence[l
         "y": [point["value"] for _, point in points],
         "error": [point["error"] for _, point in points],
     }
+
+
+def _axis(problem: Problem, lines: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """The axis of costs: logarithmic where they differ tenfold, and are not in decibels."""
+    costs = [cost for line in lines for cost in line["y"]]
+    wide = problem.unit != "dB" and bool(costs) and 0 < 10 * min(costs) < max(costs)
+    return {"title": "cost", "unit": problem.unit, "scale": "log" if wide else "linear"}
 
 
 def _spaced(unit: str) -> str:
