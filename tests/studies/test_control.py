@@ -9,7 +9,7 @@ from studies.tiny_control import TINY, assignments
 import mbdl
 from mbdl import control, report, studies
 from mbdl.studies.control import constrained_lqr, market, policies, portfolio, stochastic_control, supply_chain, vehicle
-from mbdl.studies.control.measures import difference, mean_of, shown
+from mbdl.studies.control.measures import cost_axis, difference, mean_of, shown
 from mbdl.studies.control.scoring import simulated
 from mbdl.studies.control.steering import AngleSteering, Steerable
 
@@ -50,6 +50,14 @@ def test_costs_in_decibels_have_the_error_of_paired_runs():
     resampled = [10 * np.log10(a[i].mean() / b[i].mean()) for i in generator.integers(0, 400, (2000, 400))]
     np.testing.assert_allclose(found["error"], np.std(resampled), rtol=0.1)
     assert mean_of(np.array([1.0, np.nan, 3.0]))["value"] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("costs", "unit", "scale"),
+    [((1.0, 20.0), "", "log"), ((1.0, 9.0), "", "linear"), ((-1.0, 20.0), "", "linear"), ((1.0, 20.0), "dB", "linear")],
+)
+def test_costs_that_differ_tenfold_have_a_logarithmic_axis(costs, unit, scale):
+    assert cost_axis([{"y": [costs[0]]}, {"y": [costs[1]]}], unit)["scale"] == scale
 
 
 def test_the_published_bound_problem(x64):

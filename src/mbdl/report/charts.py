@@ -39,6 +39,8 @@ def draw_curve(curve: dict[str, Any], path: Path, theme: Theme = LIGHT) -> None:
         ticks = sorted({x for line in curve["lines"] for x in line["x"]})
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
+    if curve["y"].get("scale") == "log":
+        _logarithmic(axes.yaxis, axes.set_yscale, [y for line in curve["lines"] for y in line["y"]])
     if curve.get("mark"):
         axes.axvline(curve["mark"]["x"], color=theme.faint, linewidth=1, linestyle=(0, (2, 3)))
         axes.annotate(
@@ -58,6 +60,16 @@ def draw_curve(curve: dict[str, Any], path: Path, theme: Theme = LIGHT) -> None:
     for text in legend.get_texts():
         text.set_color(theme.text)
     _write(figure, path)
+
+
+def _logarithmic(axis: Any, set_scale: Any, values: list[float]) -> None:
+    """A logarithmic axis whose ticks are plain numbers, those between powers of ten too where it has few of these."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    set_scale("log")
+    plain = FuncFormatter(lambda value, place: f"{value:g}")
+    axis.set_major_formatter(plain)
+    axis.set_minor_formatter(plain if max(values) < 10 * min(values) else NullFormatter())
 
 
 def draw_spectrum(spectrum: dict[str, Any], path: Path, theme: Theme = LIGHT) -> None:

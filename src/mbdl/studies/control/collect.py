@@ -7,7 +7,7 @@ import numpy as np
 
 from mbdl.studies import results as form
 from mbdl.studies.control.curves import Curve
-from mbdl.studies.control.measures import difference, shown
+from mbdl.studies.control.measures import cost_axis, difference, shown
 from mbdl.studies.control.problem import Drawn, Entry, Evaluation, Problem
 from mbdl.studies.control.training import rule_name
 from mbdl.studies.study import Run
@@ -172,14 +172,13 @@ def _training_curve(run: Run, problem: Problem) -> list[dict[str, Any]]:
         )
     if not lines:
         return []
-    smallest = min(min(line["y"]) for line in lines)
     return [
         form.curve(
             f"training-{problem.name}",
             "Training",
             f"Cost of validation runs during training ({problem.title})",
             {"title": "training step", "unit": "", "scale": "linear"},
-            {"title": "cost", "unit": "", "scale": "log" if smallest > 0 else "linear"},
+            cost_axis(lines),
             lines,
             caption="The same noise at every step of training and for every policy; it is not that of the tests.",
         )

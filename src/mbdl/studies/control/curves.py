@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mbdl.studies import results as form
-from mbdl.studies.control.measures import shown
+from mbdl.studies.control.measures import cost_axis, shown
 from mbdl.studies.control.problem import Entry, Problem
 from mbdl.studies.control.scoring import costs_found, simulated
 from mbdl.studies.control.training import first_policy, rule_name, train
@@ -97,7 +97,7 @@ class DataCurve(Curve):
             "Fewer training runs",
             f"Cost against the number of training runs ({problem.title})",
             {"title": "training runs", "unit": "", "scale": "log"},
-            _axis(problem, lines),
+            cost_axis(lines, problem.unit),
             lines,
             caption="Trained on so many runs alone; one training seed; the standard error is that over the test runs.",
         )
@@ -157,7 +157,7 @@ class MismatchCurve(Curve):
             "Another mismatch",
             f"Cost against the {self.axis[0]} of the true system ({problem.title})",
             {"title": self.axis[0], "unit": self.axis[1], "scale": "linear"},
-            _axis(problem, lines),
+            cost_axis(lines, problem.unit),
             lines,
             caption="The policies are those of the table; only the one of the true model is made anew.",
             mark={"x": self.assumed, "title": "in training"},
@@ -178,13 +178,6 @@ def _line(problem: Problem, entry: Entry, xs: Sequence[float], costs: Sequence[l
         "y": [point["value"] for _, point in points],
         "error": [point["error"] for _, point in points],
     }
-
-
-def _axis(problem: Problem, lines: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """The axis of costs: logarithmic where they differ tenfold, and are not in decibels."""
-    costs = [cost for line in lines for cost in line["y"]]
-    wide = problem.unit != "dB" and bool(costs) and 0 < 10 * min(costs) < max(costs)
-    return {"title": "cost", "unit": problem.unit, "scale": "log" if wide else "linear"}
 
 
 def _spaced(unit: str) -> str:

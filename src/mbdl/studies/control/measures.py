@@ -1,5 +1,8 @@
 """Costs as they are shown: means with standard errors, and paired differences, in the unit of the problem."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
 from mbdl.studies.control.problem import Problem
@@ -34,3 +37,10 @@ def mean_of(values: np.ndarray) -> dict[str, float]:
     good = values[np.isfinite(values)]
     error = float(np.std(good, ddof=1) / np.sqrt(len(good))) if len(good) > 1 else 0.0
     return {"value": float(f"{np.mean(good):.6g}"), "error": float(f"{error:.3g}")}
+
+
+def cost_axis(lines: Sequence[Mapping[str, Any]], unit: str = "") -> dict[str, str]:
+    """The axis of the costs of lines: logarithmic where these differ tenfold, and are not in decibels."""
+    costs = [cost for line in lines for cost in line["y"]]
+    wide = unit != "dB" and bool(costs) and 0 < 10 * min(costs) < max(costs)
+    return {"title": "cost", "unit": unit, "scale": "log" if wide else "linear"}
