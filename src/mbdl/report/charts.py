@@ -40,7 +40,7 @@ def draw_curve(curve: dict[str, Any], path: Path, theme: Theme = LIGHT) -> None:
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
     if curve["y"].get("scale") == "log":
-        _logarithmic(axes.yaxis, axes.set_yscale, [y for line in curve["lines"] for y in line["y"]])
+        _logarithmic(axes, [y for line in curve["lines"] for y in line["y"]])
     if curve.get("mark"):
         axes.axvline(curve["mark"]["x"], color=theme.faint, linewidth=1, linestyle=(0, (2, 3)))
         axes.annotate(
@@ -62,14 +62,14 @@ def draw_curve(curve: dict[str, Any], path: Path, theme: Theme = LIGHT) -> None:
     _write(figure, path)
 
 
-def _logarithmic(axis: Any, set_scale: Any, values: list[float]) -> None:
-    """A logarithmic axis whose ticks are plain numbers, those between powers of ten too where it has few of these."""
+def _logarithmic(axes: Any, values: list[float]) -> None:
+    """A logarithmic vertical axis with plain numbers at its ticks, between powers of ten too where these are few."""
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
-    set_scale("log")
+    axes.set_yscale("log")
     plain = FuncFormatter(lambda value, place: f"{value:g}")
-    axis.set_major_formatter(plain)
-    axis.set_minor_formatter(plain if max(values) < 10 * min(values) else NullFormatter())
+    axes.yaxis.set_major_formatter(plain)
+    axes.yaxis.set_minor_formatter(plain if max(values) < 10 * min(values) else NullFormatter())
 
 
 def draw_spectrum(spectrum: dict[str, Any], path: Path, theme: Theme = LIGHT) -> None:
