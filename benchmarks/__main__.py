@@ -42,12 +42,12 @@ def main(arguments: list[str] | None = None) -> None:
     results = {}
     for name in options.names or NAMES:
         benchmark = importlib.import_module(f"{__package__}.{name}")
-        for title, measured in benchmark.run(**rounds).items():
+        for title, measured in benchmark.run(**rounds):
             print(timing.table(title, measured), flush=True)
             print(flush=True)
             results[title] = timing.record(measured)
-    if options.json:
-        options.json.write_text(json.dumps({"machine": settings, "results": results}, indent=1) + "\n")
+            if options.json:
+                options.json.write_text(json.dumps({"machine": settings, "results": results}, indent=1) + "\n")
 
 
 def machine(one_thread: bool) -> dict[str, str]:

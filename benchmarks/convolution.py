@@ -12,14 +12,12 @@ from jax import Array
 
 from mbdl import networks
 
-from .timing import Contender, Measured, measure
+from .timing import Contender, Tables, measure
 
 LAYERS = ((1, 32), (32, 32), (32, 1))
 
 
-def run(
-    *, rounds: int = 15, batch: int = 8, size: int = 64, layers: tuple[tuple[int, int], ...] = LAYERS
-) -> dict[str, list[Measured]]:
+def run(*, rounds: int = 15, batch: int = 8, size: int = 64, layers: tuple[tuple[int, int], ...] = LAYERS) -> Tables:
     """Measures each kind of layer.
 
     Args:
@@ -28,21 +26,22 @@ def run(
         size: side of the images in pixels.
         layers: input and output channels of each kind of layer.
 
-    Returns:
-        The measurements by the title of their table.
+    Yields:
+        The title of each table with its measurements, once it is measured.
     """
-    tables = {}
     for inputs, outputs in layers:
         conv = networks.Conv(inputs, outputs, bias=False, key=jax.random.key(0))
         images = jax.random.normal(jax.random.key(1), (batch, size, size, inputs))
         forms = {"networks.Conv": library, "patches": patches, "shifted products": shifted, "shifted result": product}
         for kind, transform in (("forward", _forward), ("gradients", _gradients)):
             title = f"Convolution {inputs}→{outputs}, batch {batch}×{size}², {kind}"
-            tables[title] = measure(
-                [Contender(name, _builder(transform(form), conv.kernel, images)) for name, form in forms.items()],
-                rounds=rounds,
+            yield (
+                title,
+                measure(
+                    [Contender(name, _builder(transform(form), conv.kernel, images)) for name, form in forms.items()],
+                    rounds=rounds,
+                ),
             )
-    return tables
 
 
 def library(kernel: Array, image: Array) -> Array:

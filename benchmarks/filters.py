@@ -16,7 +16,7 @@ import numpy as np
 from mbdl import tracking
 
 from . import peers
-from .timing import Contender, Measured, measure
+from .timing import Contender, Tables, measure
 
 OUTPUTS = ("filtered means", "smoothed means", "smoothed means and covariances")
 TOLERANCE = 1e-4
@@ -31,7 +31,7 @@ def run(
     many: int = 1000,
     few: int = 10,
     outputs: tuple[str, ...] = OUTPUTS,
-) -> dict[str, list[Measured]]:
+) -> Tables:
     """Measures every output at every size of the state.
 
     Args:
@@ -42,10 +42,9 @@ def run(
         few: trajectories at once, with filterpy.
         outputs: what is returned, of `OUTPUTS`.
 
-    Returns:
-        The measurements by the title of their table.
+    Yields:
+        The title of each table with its measurements, once it is measured.
     """
-    tables = {}
     for output in outputs:
         for size in sizes:
             for count in (many, few):
@@ -58,8 +57,7 @@ def run(
                 if count == few:
                     contenders.append(_compared("filterpy", filterpy, model, ys, output, program))
                 title = f"Linear model, {size} states, T = {steps}, {count} trajectories: {output}"
-                tables[title] = measure(contenders, rounds=rounds)
-    return tables
+                yield title, measure(contenders, rounds=rounds)
 
 
 def problem(size: int, *, steps: int, runs: int) -> tuple[tracking.LinearGaussian, jax.Array]:

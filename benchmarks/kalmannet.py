@@ -15,7 +15,7 @@ from mbdl import core, tracking
 
 from . import peers, training_step
 from .kalmannet_peer import NetworkOfUnits
-from .timing import Contender, Measured, measure
+from .timing import Contender, Tables, measure
 
 System = Literal["linear 2×2", "Lorenz 3×3"]
 SYSTEMS: tuple[System, ...] = ("linear 2×2", "Lorenz 3×3")
@@ -24,9 +24,7 @@ TOLERANCE = 1e-2
 as large."""
 
 
-def run(
-    *, rounds: int = 10, steps: int = 100, batch: int = 30, systems: tuple[System, ...] = SYSTEMS
-) -> dict[str, list[Measured]]:
+def run(*, rounds: int = 10, steps: int = 100, batch: int = 30, systems: tuple[System, ...] = SYSTEMS) -> Tables:
     """Measures a training step and the filtering of the batch.
 
     Args:
@@ -35,32 +33,36 @@ def run(
         batch: trajectories in a batch.
         systems: which state-space models.
 
-    Returns:
-        The measurements by the title of their table.
+    Yields:
+        The title of each table with its measurements, once it is measured.
     """
-    tables = {}
     for system in systems:
         rule, ys, states = problem(system, steps=steps, batch=batch)
         size = f"KalmanNet, {system}, {core.count(core.partition(rule)[0]):,} numbers, batch {batch}, T = {steps}"
-        tables[f"Training step, {size}"] = measure(
-            [
-                Contender(
-                    "mbdl", lambda r=rule, y=ys, s=states: training_step.step(r, y, s, loss=tracking.state_error)
-                ),
-                _plain("PyTorch, nn.GRU", rule, ys, states, cell=False),
-                _plain("PyTorch, nn.GRUCell", rule, ys, states, cell=True),
-            ],
-            rounds=rounds,
+        yield (
+            f"Training step, {size}",
+            measure(
+                [
+                    Contender(
+                        "mbdl", lambda r=rule, y=ys, s=states: training_step.step(r, y, s, loss=tracking.state_error)
+                    ),
+                    _plain("PyTorch, nn.GRU", rule, ys, states, cell=False),
+                    _plain("PyTorch, nn.GRUCell", rule, ys, states, cell=True),
+                ],
+                rounds=rounds,
+            ),
         )
-        tables[f"Forward, {size}"] = measure(
-            [
-                Contender("mbdl", lambda r=rule, y=ys: _forward(r, y)),
-                _plain("PyTorch, nn.GRU", rule, ys, None, cell=False),
-                _plain("PyTorch, nn.GRUCell", rule, ys, None, cell=True),
-            ],
-            rounds=rounds,
+        yield (
+            f"Forward, {size}",
+            measure(
+                [
+                    Contender("mbdl", lambda r=rule, y=ys: _forward(r, y)),
+                    _plain("PyTorch, nn.GRU", rule, ys, None, cell=False),
+                    _plain("PyTorch, nn.GRUCell", rule, ys, None, cell=True),
+                ],
+                rounds=rounds,
+            ),
         )
-    return tables
 
 
 def problem(system: System, *, steps: int, batch: int) -> tuple[Any, jax.Array, jax.Array]:

@@ -17,7 +17,7 @@ import numpy as np
 from mbdl import inverse
 
 from . import timing
-from .timing import Contender, Measured, Missing, measure
+from .timing import Contender, Missing, Tables, measure
 
 GAPS = (1e-4, 1e-6, 1e-8)
 WEIGHTS = (0.1, 0.01)
@@ -72,7 +72,7 @@ def run(
     batch: int = 100,
     weights: tuple[float, ...] = WEIGHTS,
     gaps: tuple[float, ...] = GAPS,
-) -> dict[str, list[Measured]]:
+) -> Tables:
     """Measures every method at every weight and gap.
 
     Args:
@@ -83,10 +83,9 @@ def run(
         weights: values of λ, relative to the smallest that gives zero.
         gaps: targets of the relative duality gap.
 
-    Returns:
-        The measurements by the title of their table.
+    Yields:
+        The title of each table with its measurements, once it is measured.
     """
-    tables = {}
     with jax.enable_x64(True):
         for weight in weights:
             problem = Problem.draw(observed, signal, batch, weight)
@@ -96,8 +95,7 @@ def run(
                 title = (
                     f"{batch} LASSOs {observed}×{signal}, λ = {weight:g} λmax, relative duality gap {gap:g}, float64"
                 )
-                tables[title] = measure(contenders, rounds=rounds)
-    return tables
+                yield title, measure(contenders, rounds=rounds)
 
 
 def tolerance_for(method: Method, problem: Problem, gap: float) -> tuple[float, float]:

@@ -24,7 +24,7 @@ from mbdl import control
 from mbdl.core.change import with_fields
 from mbdl.studies.control import cart_pole, constrained_lqr, policies, stochastic_control
 
-from .timing import Contender, Measured, measure
+from .timing import Contender, Tables, measure
 
 STAGES, PLAN = 100, 10
 DEPTHS = (1, 2, 3, 5, 10)
@@ -47,7 +47,7 @@ def statement(problem: Any) -> policies.Statement:
     return policies.Statement(cvxpy.Problem(cvxpy.Minimize(cost), kept), [x], u, {})
 
 
-def run(*, rounds: int = 10, depths: tuple[int, ...] = DEPTHS, steps: int = 60) -> dict[str, list[Measured]]:
+def run(*, rounds: int = 10, depths: tuple[int, ...] = DEPTHS, steps: int = 60) -> Tables:
     """Measures a decision at every depth.
 
     Args:
@@ -55,18 +55,14 @@ def run(*, rounds: int = 10, depths: tuple[int, ...] = DEPTHS, steps: int = 60) 
         depths: numbers of iterations.
         steps: training steps of the unfolded ones.
 
-    Returns:
-        The measurements by the title of their table.
+    Yields:
+        The title of each table with its measurements, once it is measured.
     """
     with jax.enable_x64(True):
-        return {
-            f"constrained-lqr: a decision of predictive control, plan of {PLAN} stages, float64": measure(
-                _splitting(depths, steps), rounds=rounds
-            ),
-            "pole on a cart: a decision of EKF and predictive control, plan of 20 stages, float64": measure(
-                _planning(depths), rounds=rounds
-            ),
-        }
+        title = f"constrained-lqr: a decision of predictive control, plan of {PLAN} stages, float64"
+        yield title, measure(_splitting(depths, steps), rounds=rounds)
+        title = "pole on a cart: a decision of EKF and predictive control, plan of 20 stages, float64"
+        yield title, measure(_planning(depths), rounds=rounds)
 
 
 def _splitting(depths: tuple[int, ...], steps: int) -> list[Contender]:

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from mbdl import core, inverse
 
 from . import peers, training_step
-from .timing import Contender, Measured, measure
+from .timing import Contender, Tables, measure
 
 FIT_STEPS = 10
 
@@ -52,9 +52,7 @@ class ListaCP(core.IterativeSolver):
         return state
 
 
-def run(
-    *, rounds: int = 15, observed: int = 250, signal: int = 500, layers: int = 16, batch: int = 64
-) -> dict[str, list[Measured]]:
+def run(*, rounds: int = 15, observed: int = 250, signal: int = 500, layers: int = 16, batch: int = 64) -> Tables:
     """Measures a training step of both networks.
 
     Args:
@@ -64,30 +62,34 @@ def run(
         layers: depth.
         batch: examples in a batch.
 
-    Returns:
-        The measurements by the title of their table.
+    Yields:
+        The title of each table with its measurements, once it is measured.
     """
-    tables = {}
     for name in ("LISTA", "LISTA-CP"):
         rule, xs, targets = problem(name, observed=observed, signal=signal, layers=layers, batch=batch)
         learned = core.count(core.partition(rule)[0])
         title = f"Training step, {name} {observed}×{signal}, {layers} layers, {learned:,} numbers, batch {batch}"
-        tables[title] = measure(
-            [
-                Contender("mbdl", lambda r=rule, x=xs, t=targets: training_step.step(r, x, t)),
-                _plain("PyTorch", rule, xs, targets),
-                _plain("PyTorch, fused Adam", rule, xs, targets, fused=True),
-            ],
-            rounds=rounds,
+        yield (
+            title,
+            measure(
+                [
+                    Contender("mbdl", lambda r=rule, x=xs, t=targets: training_step.step(r, x, t)),
+                    _plain("PyTorch", rule, xs, targets),
+                    _plain("PyTorch, fused Adam", rule, xs, targets, fused=True),
+                ],
+                rounds=rounds,
+            ),
         )
-        tables[f"{FIT_STEPS} steps of {title.removeprefix('Training step, ')}"] = measure(
-            [
-                Contender("mbdl.fit", lambda r=rule, x=xs, t=targets: training_step.fit(r, x, t, FIT_STEPS)),
-                _plain("PyTorch", rule, xs, targets, repeats=FIT_STEPS),
-            ],
-            rounds=rounds // 3 + 1,
+        yield (
+            f"{FIT_STEPS} steps of {title.removeprefix('Training step, ')}",
+            measure(
+                [
+                    Contender("mbdl.fit", lambda r=rule, x=xs, t=targets: training_step.fit(r, x, t, FIT_STEPS)),
+                    _plain("PyTorch", rule, xs, targets, repeats=FIT_STEPS),
+                ],
+                rounds=rounds // 3 + 1,
+            ),
         )
-    return tables
 
 
 def problem(

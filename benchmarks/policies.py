@@ -28,7 +28,7 @@ from mbdl.studies.control import constrained_lqr, policies, supply_chain
 from mbdl.studies.control.problem import stochastic_gradient
 
 from . import peers
-from .timing import Contender, Measured, measure
+from .timing import Contender, Tables, measure
 
 
 @dataclass(frozen=True)
@@ -169,28 +169,26 @@ def _joined(like: Any, *parts: Any) -> Any:
     return jnp.concatenate(parts, axis=1) if isinstance(like, jax.Array) else peers.torch().cat(parts, dim=1)
 
 
-def run(*, rounds: int = 10, loops: dict[str, Callable[[], Loop]] | None = None) -> dict[str, list[Measured]]:
+def run(*, rounds: int = 10, loops: dict[str, Callable[[], Loop]] | None = None) -> Tables:
     """Measures every tool on both closed loops.
 
     Args:
         rounds: repetitions.
         loops: the closed loops by name; both by default.
 
-    Returns:
-        The measurements by the title of their table.
+    Yields:
+        The title of each table with its measurements, once it is measured.
     """
-    tables = {}
     with jax.enable_x64(True):
         for name, make in (loops or {"constrained-lqr": regulator, "supply-chain": chain}).items():
             loop = make()
             exact, met = loop.exact(), loop.met()
             contenders = [_contender(tool, build, loop, met, exact) for tool, build in TOOLS.items()]
             title = f"a training step of {name}, {loop.runs} runs of {loop.steps} stages, float64"
-            tables[title] = measure(contenders, rounds=rounds)
+            yield title, measure(contenders, rounds=rounds)
         if loops is None:
             title = "the training of constrained-lqr, 100 steps, with compilation, float64"
-            tables[title] = measure([_training()], rounds=min(rounds, 5))
-    return tables
+            yield title, measure([_training()], rounds=min(rounds, 5))
 
 
 def _training() -> Contender:

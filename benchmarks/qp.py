@@ -18,7 +18,7 @@ import numpy as np
 from mbdl import control
 
 from . import peers
-from .timing import Contender, Measured, measure
+from .timing import Contender, Tables, measure
 
 WIDTH = 0.3
 KINDS = ("bounds", "rows")
@@ -62,9 +62,7 @@ class Batch:
         return x, by_factor, by_linear
 
 
-def run(
-    *, rounds: int = 10, kinds: tuple[str, ...] = KINDS, sizes: tuple[tuple[int, int], ...] = SIZES
-) -> dict[str, list[Measured]]:
+def run(*, rounds: int = 10, kinds: tuple[str, ...] = KINDS, sizes: tuple[tuple[int, int], ...] = SIZES) -> Tables:
     """Measures every tool on every batch.
 
     Args:
@@ -72,10 +70,9 @@ def run(
         kinds: how the bounds are given.
         sizes: pairs of the number of programs and of variables.
 
-    Returns:
-        The measurements by the title of their table.
+    Yields:
+        The title of each table with its measurements, once it is measured.
     """
-    tables = {}
     with jax.enable_x64(True):
         for kind in kinds:
             for count, size in sizes:
@@ -86,8 +83,7 @@ def run(
                 title = (
                     f"{count} programs, {size} variables, {kind}, {100 * active:.0f} % active: x and gradient, float64"
                 )
-                tables[title] = measure(contenders, rounds=rounds)
-    return tables
+                yield title, measure(contenders, rounds=rounds)
 
 
 def _contender(name: str, make: Any, batch: Batch, kind: str, answer: tuple[np.ndarray, ...]) -> Contender:

@@ -1,7 +1,7 @@
 """Measuring several programs against each other on a machine that is not quiet."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +45,9 @@ class Measured:
     def median(self) -> float:
         return float(np.median(self.times)) if self.times else float("nan")
 
+
+Tables = Iterator[tuple[str, list[Measured]]]
+"""Tables of a benchmark by their titles, each as soon as it is measured."""
 
 clock = time.perf_counter
 """What is measured: wall time, or with `--one-thread` the processor time of this process."""

@@ -13,7 +13,7 @@ import numpy as np
 from mbdl import core, inverse, networks
 
 from . import peers, training_step
-from .timing import Contender, Measured, measure
+from .timing import Contender, Tables, measure
 
 LAYERS = (5, 10)
 
@@ -26,7 +26,7 @@ def run(
     width: int = 32,
     depth: int = 5,
     layers: tuple[int, ...] = LAYERS,
-) -> dict[str, list[Measured]]:
+) -> Tables:
     """Measures the training step and the forward pass at each number of layers.
 
     Args:
@@ -37,33 +37,37 @@ def run(
         depth: convolutions of each denoiser.
         layers: numbers of layers.
 
-    Returns:
-        The measurements by the title of their table.
+    Yields:
+        The title of each table with its measurements, once it is measured.
     """
-    tables = {}
     for count in layers:
         rule, xs, targets = problem(count, batch=batch, size=size, width=width, depth=depth)
         forward = _forward(rule, xs)
         name = f"unfolded proximal gradient, {count} × DnCNN {depth}×{width}, batch {batch}×{size}²"
-        tables[f"Training step, {name}"] = measure(
-            [
-                Contender("mbdl", lambda r=rule, x=xs, t=targets: training_step.step(r, x, t)),
-                _plain("PyTorch, NCHW", rule, xs, targets, channels_last=False),
-                _plain("PyTorch, channels last", rule, xs, targets, channels_last=True),
-                _deepinv("deepinv", rule, xs, targets, width=width, depth=depth),
-            ],
-            rounds=rounds,
+        yield (
+            f"Training step, {name}",
+            measure(
+                [
+                    Contender("mbdl", lambda r=rule, x=xs, t=targets: training_step.step(r, x, t)),
+                    _plain("PyTorch, NCHW", rule, xs, targets, channels_last=False),
+                    _plain("PyTorch, channels last", rule, xs, targets, channels_last=True),
+                    _deepinv("deepinv", rule, xs, targets, width=width, depth=depth),
+                ],
+                rounds=rounds,
+            ),
         )
-        tables[f"Forward, {name}"] = measure(
-            [
-                Contender("mbdl", lambda f=forward: f),
-                _plain("PyTorch, NCHW", rule, xs, None, channels_last=False),
-                _plain("PyTorch, channels last", rule, xs, None, channels_last=True),
-                _deepinv("deepinv", rule, xs, None, width=width, depth=depth),
-            ],
-            rounds=rounds,
+        yield (
+            f"Forward, {name}",
+            measure(
+                [
+                    Contender("mbdl", lambda f=forward: f),
+                    _plain("PyTorch, NCHW", rule, xs, None, channels_last=False),
+                    _plain("PyTorch, channels last", rule, xs, None, channels_last=True),
+                    _deepinv("deepinv", rule, xs, None, width=width, depth=depth),
+                ],
+                rounds=rounds,
+            ),
         )
-    return tables
 
 
 def problem(layers: int, *, batch: int, size: int, width: int, depth: int) -> tuple[inverse.ISTA, jax.Array, jax.Array]:
