@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -37,6 +38,7 @@ class Correction(NamedTuple):
     gain: Float[Array, "*time control state"]
 
 
+@eqx.filter_jit  # A planner asks for it, and for its derivatives, at many places: traced once.
 def nominal_move(system: AbstractSystem, state: Array, control: Array, time: Array) -> Float[Array, " state"]:
     """The next state as a planner at `time` expects it."""
     return system.move(state, control, system.nominal_noise(time + 1), time + 1).astype(state.dtype)

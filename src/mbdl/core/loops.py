@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, Jaxpr
+from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 
 Carry = TypeVar("Carry")
 
@@ -44,7 +44,7 @@ def loop(
             raise ValueError(f"loop: expected arrays with a leading axis of length={length}, got shape {leaf.shape}")
     unroll = length == 1
     if length > 1 and jax.default_backend() == "cpu":
-        unroll = holds_convolution(step, carry, jax.tree.map(lambda leaf: leaf[0], stacked))
+        step, unroll = _looked_into(step, carry, jax.tree.map(lambda leaf: leaf[0], stacked))
     if rematerialise:
         step = jax.checkpoint(step, prevent_cse=unroll)
     if not unroll:
@@ -59,6 +59,29 @@ def loop(
     return carry, jax.tree.map(lambda *leaves: jnp.stack(leaves), *ys)
 
 
+def _looked_into(step: Callable[..., Any], carry: Any, slices: Any) -> tuple[Callable[..., Any], bool]:
+    """A body as it was traced, and whether it holds a convolution.
+
+    What was traced is what runs: to trace a body again, once it is known, would double with each nested loop.
+    """
+    traced, shapes = jax.make_jaxpr(step, return_shape=True)(carry, slices)
+    convolves = any(_convolves(equation) for equation in equations(traced.jaxpr))
+    before, after = ([(leaf.shape, leaf.dtype) for leaf in leaves] for leaves in (traced.in_avals, traced.out_avals))
+    count = len(jax.tree.leaves(carry))
+    if before[:count] != after[:count]:
+        return step, convolves  # A carry of another type: for the scan to promote, or to refuse.
+    structure = jax.tree.structure(shapes)
+
+    def run(carry: Any, slices: Any) -> Any:
+        return structure.unflatten(jaxpr_as_fun(traced)(*jax.tree.leaves((carry, slices))))
+
+    return run, convolves
+
+
+def _convolves(equation: Any) -> bool:
+    return equation.primitive.name == "conv_general_dilated"
+
+
 def holds_convolution(function: Callable[..., Any], *arguments: Any) -> bool:
     """Whether what a function computes holds a convolution, nested calls and loops included.
 
@@ -71,10 +94,7 @@ def holds_convolution(function: Callable[..., Any], *arguments: Any) -> bool:
     def traced(dynamic):
         return eqx.filter(function(*eqx.combine(dynamic, static)), eqx.is_array_like)
 
-    return any(
-        equation.primitive.name == "conv_general_dilated"
-        for equation in equations(jax.make_jaxpr(traced)(dynamic).jaxpr)
-    )
+    return any(_convolves(equation) for equation in equations(jax.make_jaxpr(traced)(dynamic).jaxpr))
 
 
 def equations(jaxpr: Jaxpr) -> Iterator[Any]:
