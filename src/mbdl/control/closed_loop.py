@@ -13,7 +13,7 @@ from .constraints import Constraints
 from .cost import AbstractCost
 from .counts import check_counts
 from .rollout import mean_cost
-from .simulate import check_policy, runs_of
+from .simulate import check_policy, noise_of_runs, runs_of
 from .system import AbstractSystem, as_system
 
 
@@ -39,9 +39,8 @@ class ClosedLoop(AbstractExampleRisk):
         if key is None:
             raise ValueError("closed_loop: the noise needs a key: closed_loop(..., key=key), or risk(policy, key=key)")
         held = settle(resolve(rule))
-        found = runs_of(
-            self.system, held, self.cost, Constraints(), key, self.horizon, batch, rematerialise=self.rematerialise
-        )
+        noise = noise_of_runs(self.system, key, self.horizon, batch)
+        found = runs_of(self.system, held, self.cost, Constraints(), noise, rematerialise=self.rematerialise)
         return mean_cost(found)
 
 

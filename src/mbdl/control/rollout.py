@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from mbdl.core import RecursiveRule, loop
 
@@ -33,34 +33,53 @@ class Rollout(NamedTuple):
     violations: Float[Array, " time"]
 
 
+class Noise(NamedTuple):
+    """What one run meets, whatever its policy.
+
+    Attributes:
+        times: $0, \\dots, T$.
+        state: $x_0$.
+        process: the process noise at each time, with a leading axis of `times`.
+        observation: that of the observations.
+    """
+
+    times: Int[Array, " times"]
+    state: Float[Array, " state"]
+    process: Any
+    observation: Any
+
+
+def noise_of(system: AbstractSystem, key: PRNGKeyArray, steps: int) -> Noise:
+    """The noise of a run of some stages, by the key and the time alone."""
+    initial_key, key = jax.random.split(key)
+    times = jnp.arange(steps + 1)
+    keys = jax.vmap(lambda time: jax.random.split(jax.random.fold_in(key, time)))(times)
+    process = jax.vmap(system.process_noise)(keys[:, 0], times)
+    observation = jax.vmap(system.observation_noise)(keys[:, 1], times)
+    state = system.initial(initial_key, jax.tree.map(lambda leaf: leaf[0], process))
+    return Noise(times, state, process, observation)
+
+
 def rollout(
     system: AbstractSystem,
     policy: RecursiveRule,
     cost: AbstractCost,
     constraints: Constraints,
     memory: Any,
-    key: PRNGKeyArray,
-    steps: int,
+    noise: Noise,
     rematerialise: bool = False,
 ) -> Rollout:
     """One run of a resolved policy from its first memory.
 
-    The noise is drawn before the loop, by the key and the time alone.
-
     Raises:
         ValueError: while tracing, for a decision that is no control of the system, or a cost that is no number.
     """
-    initial_key, key = jax.random.split(key)
-    times = jnp.arange(steps + 1)
-    keys = jax.vmap(lambda time: jax.random.split(jax.random.fold_in(key, time)))(times)
-    process = jax.vmap(system.process_noise)(keys[:, 0], times)
-    observed = jax.vmap(system.observation_noise)(keys[:, 1], times)
-    state = system.initial(initial_key, jax.tree.map(lambda leaf: leaf[0], process))
+    state = noise.state
     control = jnp.zeros(system.control_size, state.dtype)
 
-    def step(carry: tuple[Array, Any, Array], noise: Any) -> tuple[tuple[Array, Any, Array], Any]:
+    def step(carry: tuple[Array, Any, Array], met: Any) -> tuple[tuple[Array, Any, Array], Any]:
         state, memory, control = carry
-        time, seen, moving = noise
+        time, seen, moving = met
         observation = system.observe(state, control, seen, time)
         memory, control = policy.step(memory, observation)
         control = _fitting(control, system.control_size, policy).astype(state.dtype)
@@ -69,10 +88,10 @@ def rollout(
         value = _number(cost.stage(stage), cost)
         return (following, memory, control), (following, control, observation, value, constraints.violation(stage))
 
-    now = (times[:-1], *(jax.tree.map(lambda leaf: leaf[:-1], observed),))
-    noise = (*now, jax.tree.map(lambda leaf: leaf[1:], process))
+    now = jax.tree.map(lambda leaf: leaf[:-1], (noise.times, noise.observation))
+    met = (*now, jax.tree.map(lambda leaf: leaf[1:], noise.process))
     (last, _, _), (states, controls, observations, costs, violations) = loop(
-        step, (state, memory, control), noise, length=steps, rematerialise=rematerialise
+        step, (state, memory, control), met, length=len(noise.times) - 1, rematerialise=rematerialise
     )
     states = jnp.concatenate([state[None], states])
     return Rollout(states, controls, observations, costs, cost.terminal(last), violations)

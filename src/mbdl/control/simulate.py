@@ -14,7 +14,7 @@ from mbdl.core.checks import concrete
 from .constraints import Constraints
 from .cost import AbstractCost
 from .counts import check_counts
-from .rollout import Rollout, rollout
+from .rollout import Noise, Rollout, noise_of, rollout
 from .system import as_system
 
 
@@ -124,7 +124,9 @@ def simulate(
     check_counts({"steps": steps, "runs": runs}, "simulate")
     check_policy(policy, "simulate")
     limits = Constraints() if constraints is None else constraints
-    found = _simulate(_held(plant), _held(policy), _held(cost), _held(limits), key, steps, runs)
+    plant = _held(plant)
+    noise = noise_of_runs(plant, key, steps, jnp.arange(runs))
+    found = _simulate(plant, _held(policy), _held(cost), _held(limits), noise)
     if throw and concrete(found.diverged_at) is not None:
         _check_finite(found, policy)
     return found
@@ -134,26 +136,24 @@ def _held(part: Any) -> Any:
     return settle(resolve(part))
 
 
-def runs_of(
-    system: Any,
-    policy: Any,
-    cost: Any,
-    constraints: Any,
-    key: Any,
-    steps: int,
-    runs: Int[Array, " runs"],
-    *,
-    rematerialise: bool = False,
-) -> Rollout:
-    """The runs of some numbers of a resolved policy, each by a key of its own."""
+@eqx.filter_jit
+def noise_of_runs(system: Any, key: Any, steps: int, runs: Int[Array, " runs"]) -> Noise:
+    """The noise of some numbers of runs, each by a key of its own: a program that all policies share."""
     keys = jax.vmap(lambda run: jax.random.fold_in(key, run))(runs)
+    return jax.vmap(lambda key: noise_of(system, key, steps))(keys)
+
+
+def runs_of(
+    system: Any, policy: Any, cost: Any, constraints: Any, noise: Noise, *, rematerialise: bool = False
+) -> Rollout:
+    """The runs of a resolved policy on the noise of each."""
     memory = policy.init()
-    return jax.vmap(lambda key: rollout(system, policy, cost, constraints, memory, key, steps, rematerialise))(keys)
+    return jax.vmap(lambda noise: rollout(system, policy, cost, constraints, memory, noise, rematerialise))(noise)
 
 
 @eqx.filter_jit
-def _simulate(system: Any, policy: Any, cost: Any, constraints: Any, key: Any, steps: int, runs: int) -> Trajectories:
-    found = runs_of(system, policy, cost, constraints, key, steps, jnp.arange(runs))
+def _simulate(system: Any, policy: Any, cost: Any, constraints: Any, noise: Noise) -> Trajectories:
+    found = runs_of(system, policy, cost, constraints, noise)
     finite = jnp.isfinite(found.costs) & jnp.all(jnp.isfinite(found.controls), axis=-1)
     finite &= jnp.all(jnp.isfinite(found.states[:, 1:]), axis=-1)
     diverged_at = jnp.where(jnp.all(finite, axis=1), -1, jnp.argmin(finite, axis=1))
