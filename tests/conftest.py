@@ -26,6 +26,11 @@ _keep_compiled_programs()
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
+from mbdl.cli.cores import more_threads_than_cores  # noqa: E402
+
+# As the command line does: tests compare what they compute with what a command computed.
+more_threads_than_cores()
+
 
 @pytest.fixture
 def x64():

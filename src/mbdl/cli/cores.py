@@ -8,6 +8,14 @@ THREADS = 4
 pool to do its parts: when as many run at once as there are threads, they wait for each other for ever."""
 
 
+def more_threads_than_cores() -> None:
+    """Gives XLA some threads for each core, unless a number was chosen (`NPROC`); before JAX computes anything.
+
+    A convolution adds up in as many parts as there are threads, so that its rounding depends on their number.
+    """
+    os.environ.setdefault("NPROC", str(THREADS * _cores()))
+
+
 def one_device_per_core() -> None:
     """Makes each core a device, so that trainings share their batches among them; before JAX computes anything.
 
@@ -15,10 +23,13 @@ def one_device_per_core() -> None:
     """
     import jax
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    os.environ.setdefault("NPROC", str(THREADS * cores))  # Read by XLA when it begins to compute.
+    more_threads_than_cores()
     chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if chosen or getattr(jax.config, "jax_num_cpu_devices", -1) != -1:
         return
     with contextlib.suppress(RuntimeError):  # JAX has begun to compute: one device it is.
-        jax.config.update("jax_num_cpu_devices", cores)
+        jax.config.update("jax_num_cpu_devices", _cores())
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
