@@ -1,6 +1,7 @@
 """Stochastic control: systems, policies, and what can be learned in them."""
 
 from .cart_pole import CartPole
+from .changed_policy import AbstractChangedPolicy
 from .closed_loop import ClosedLoop, closed_loop
 from .constraints import Constraints
 from .convex_policy import ConvexPolicy, ConvexSolution
@@ -34,6 +35,7 @@ from .vehicle import RoadNoise, Vehicle, VehicleFeatures
 __all__ = [
     "LQG",
     "LQR",
+    "AbstractChangedPolicy",
     "AbstractCost",
     "AbstractSystem",
     "CartPole",

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from mbdl.core import DecisionRule, Learned, RecursiveRule, as_leaf, unconstrained
 from mbdl.core.checks import finite, floating
 
+from .changed_policy import AbstractChangedPolicy
 from .constraints import Constraints
 from .simulate import check_policy
 
@@ -83,7 +84,7 @@ class StateFeedback(RecursiveRule):
         return None, self.rule(x)
 
 
-class Clipped(RecursiveRule):
+class Clipped(AbstractChangedPolicy):
     r"""A policy whose control is clipped at its bounds, $u_t = \Pi(\pi(y_t))$.
 
     Args:
@@ -118,21 +119,5 @@ class Clipped(RecursiveRule):
             )
         self.policy, self.constraints = policy, constraints
 
-    def init(self) -> Any:
-        return self.policy.init()
-
-    def step(self, memory: Any, x: Any) -> tuple[Any, Float[Array, " control"]]:
-        memory, control = self.policy.step(memory, x)
-        return memory, self.constraints.clipped(control)
-
-    def valid(self, x: Any) -> Bool[Array, ""]:
-        return self.policy.valid(x)
-
-    def valid_part(self, x: Any) -> Bool[Array, ""]:
-        return self.policy.valid_part(x)
-
-    def why_invalid(self, x: Any) -> str:
-        return self.policy.why_invalid(x)
-
-    def why_not_finite(self, x: Any, decision: Any) -> str:
-        return self.policy.why_not_finite(x, decision)
+    def changed(self, decision: Float[Array, " control"], x: Any) -> Float[Array, " control"]:
+        return self.constraints.clipped(decision)

@@ -147,14 +147,14 @@ class IterativeLQR(IterativeSolver):
 
     def init(self, x: Any) -> PlanState:
         situation = as_situation(x)
-        plan = situation.plan
-        if isinstance(plan, FeedbackPlan):
-            plan = self._followed(plan, situation)
-        controls = self.initial if plan is None else plan
+        plan = self.initial if situation.plan is None else situation.plan
+        controls = plan.controls if isinstance(plan, FeedbackPlan) else plan
         if controls.shape != self.initial.shape:
             raise ValueError(
                 f"IterativeLQR: the plan of a situation has shape {controls.shape}; expected {self.initial.shape}"
             )
+        if isinstance(plan, FeedbackPlan):
+            controls = self._followed(plan, situation)
         controls = controls.astype(jnp.result_type(controls, situation.state))
         return PlanState(self.constraints.clipped(controls), jnp.asarray(0), jnp.asarray(jnp.inf, controls.dtype))
 
@@ -229,8 +229,6 @@ class IterativeLQR(IterativeSolver):
 
     def _followed(self, plan: FeedbackPlan, situation: Situation) -> Float[Array, "horizon control"]:
         """The controls of a plan with feedback from a state that need not be its first."""
-        if plan.controls.shape != self.initial.shape:
-            return plan.controls  # which `init` refuses
 
         def move(state: Array, stage: tuple[FeedbackPlan, Array]) -> tuple[Array, Array]:
             near, time = stage

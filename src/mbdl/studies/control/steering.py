@@ -2,16 +2,16 @@
 clip, or by a policy that decides the angle itself."""
 
 from functools import partial
-from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 import mbdl
+from mbdl import control
 
 
 @partial(mbdl.register, name="studies.vehicle.Steerable")
-class Steerable(mbdl.RecursiveRule):
+class Steerable(control.AbstractChangedPolicy):
     r"""A policy of a vehicle whose control $(a, z)$ is clipped so that $|\tan\delta| = |z + L\kappa|$ stays within its
     bound."""
 
@@ -19,38 +19,20 @@ class Steerable(mbdl.RecursiveRule):
     length: float
     most: float
 
-    def init(self) -> Any:
-        return self.policy.init()
-
-    def step(self, memory: Any, x: Float[Array, "6"]) -> tuple[Any, Float[Array, "2"]]:
-        memory, (acceleration, z) = self.policy.step(memory, x)
+    def changed(self, decision: Float[Array, "2"], x: Float[Array, "6"]) -> Float[Array, "2"]:
+        acceleration, z = decision
         bend = self.length * x[5]
-        return memory, jnp.stack([acceleration, jnp.clip(z + bend, -self.most, self.most) - bend])
-
-    def valid(self, x: Any) -> Bool[Array, ""]:
-        return self.policy.valid(x)
-
-    def why_not_finite(self, x: Any, decision: Any) -> str:
-        return self.policy.why_not_finite(x, decision)
+        return jnp.stack([acceleration, jnp.clip(z + bend, -self.most, self.most) - bend])
 
 
 @partial(mbdl.register, name="studies.vehicle.AngleSteering")
-class AngleSteering(mbdl.RecursiveRule):
+class AngleSteering(control.AbstractChangedPolicy):
     r"""A policy that decides $(a, \tan\delta)$, whose bounds are numbers, in the place of the control
     $(a, z = \tan\delta - L\kappa)$."""
 
     policy: mbdl.RecursiveRule
     length: float
 
-    def init(self) -> Any:
-        return self.policy.init()
-
-    def step(self, memory: Any, x: Float[Array, "6"]) -> tuple[Any, Float[Array, "2"]]:
-        memory, (acceleration, tangent) = self.policy.step(memory, x)
-        return memory, jnp.stack([acceleration, tangent - self.length * x[5]])
-
-    def valid(self, x: Any) -> Bool[Array, ""]:
-        return self.policy.valid(x)
-
-    def why_not_finite(self, x: Any, decision: Any) -> str:
-        return self.policy.why_not_finite(x, decision)
+    def changed(self, decision: Float[Array, "2"], x: Float[Array, "6"]) -> Float[Array, "2"]:
+        acceleration, tangent = decision
+        return jnp.stack([acceleration, tangent - self.length * x[5]])
