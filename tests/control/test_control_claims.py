@@ -23,22 +23,9 @@ def made(problem, name):
 
 
 def trained(problem, policy, how):
-    """The policy after a training by the cost of the closed loop; the best moment on runs of their own is kept."""
-    risk, validation = (
-        control.closed_loop(problem.system, problem.cost, horizon=problem.horizon, runs=runs, key=key)
-        for runs, key in ((how.runs, None), (64, jax.random.key(1)))
-    )
-    fit = mbdl.fit(
-        policy,
-        risk,
-        how.optimiser,
-        steps=how.steps,
-        key=jax.random.key(2),
-        validation=validation,
-        validate_every=max(1, how.steps // 10),
-        progress=False,
-    )
-    return fit.rule
+    """The policy after a training by the cost of the closed loop."""
+    risk = control.closed_loop(problem.system, problem.cost, horizon=problem.horizon, runs=how.runs)
+    return mbdl.fit(policy, risk, how.optimiser, steps=how.steps, key=jax.random.key(2), progress=False).rule
 
 
 def costs(problem, policy):

@@ -1,5 +1,7 @@
 """Learned gains against their tuned model-based parents, where the model is not that of the data."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,10 +46,15 @@ def tuned(train):
     return filters[best]
 
 
+@functools.cache
+def optimiser(steps):
+    """The same object for the same number, so that `fit` compiles once."""
+    return optax.adam(optax.cosine_decay_schedule(3e-3, steps))
+
+
 def trained(untrained, train, seed=0, steps=100):
-    optimiser = optax.adam(optax.cosine_decay_schedule(3e-3, steps))
     risk = mbdl.supervised(train, tracking.state_error)
-    return mbdl.fit(untrained, risk, optimiser, steps=steps, batch_size=30, key=jax.random.key(seed)).rule
+    return mbdl.fit(untrained, risk, optimiser(steps), steps=steps, batch_size=30, key=jax.random.key(seed)).rule
 
 
 def claim(parent, child, test):
@@ -59,7 +66,7 @@ def claim(parent, child, test):
 def test_trained_from_any_seed_it_beats_the_tuned_filter_of_the_wrong_model(data):
     train, test = data
     kf = tuned(train)
-    for seed in range(3):
+    for seed in range(10):
         untrained = tracking.KalmanNet(kf.model, key=jax.random.key(seed))
         child = trained(untrained, train, seed)
         claim(kf, child, test)

@@ -21,6 +21,8 @@ def test_the_state_error_is_the_mean_square_over_time_and_components():
     estimates, states = estimates_and_states()
     squares = (np.asarray(estimates.mean) - np.asarray(states)) ** 2
     np.testing.assert_allclose(tracking.state_error(estimates, states), squares.mean(), rtol=1e-6)
+    for decided in (estimates.mean, np.asarray(estimates.mean)):  # as smoothers decide that know means alone
+        np.testing.assert_allclose(tracking.state_error(decided, states), squares.mean(), rtol=1e-6)
     position = partial(tracking.state_error, components=(1,))
     np.testing.assert_allclose(position(estimates, states), squares[:, 1].mean(), rtol=1e-6)
 

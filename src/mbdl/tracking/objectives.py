@@ -2,7 +2,9 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
@@ -15,7 +17,8 @@ def state_error(estimates: Any, states: Float[Array, "time state"], *, component
     `mbdl.supervised((ys, states), tracking.state_error)`.
 
     Args:
-        estimates: of a filter, a smoother or a tracker: anything that has a `mean`, `[time state]`.
+        estimates: of a filter, a smoother or a tracker, anything that has a `mean`, `[time state]`; or states
+            themselves, as a `MessageSmoother` decides.
         states: the true states.
         components: the indices of the components that count, all by default: positions alone, say, by
             `functools.partial(tracking.state_error, components=(0, 2))`.
@@ -151,7 +154,7 @@ def likelihood(estimates: Estimates, inputs: Any) -> Float[Array, ""]:
 
 
 def _compared(estimates: Any, states: Array, what: str) -> Array:
-    mean = estimates.mean
+    mean: Any = estimates if isinstance(estimates, jax.Array | np.ndarray) else estimates.mean
     if mean.shape != jnp.shape(states):
         raise ValueError(
             f"{what}: the estimates have shape {mean.shape}, and the states {jnp.shape(states)}. Give one sequence "
