@@ -175,13 +175,18 @@ def test_constraints_that_cannot_be():
 
 def test_no_retrace_for_new_values():
     policy = control.LinearFeedback(jnp.array([[0.1]]))
-    from mbdl.control import simulate as module
-
     control.simulate(system(), policy, KEY, steps=3, runs=2, cost=cost())
-    before = _traces(module)
+    before = _traces("_simulate")
     control.simulate(system(), control.LinearFeedback(jnp.array([[0.2]])), KEY, steps=3, runs=2, cost=cost())
-    assert _traces(module) == before
+    assert _traces("_simulate") == before
 
 
-def _traces(module):
-    return mbdl.control.simulate.__globals__["_simulate"]._cached._cache_size()
+def test_policies_share_the_program_of_the_noise():
+    control.simulate(system(), control.LinearFeedback(jnp.array([[0.1]])), KEY, steps=4, runs=2, cost=cost())
+    before = _traces("_simulate"), _traces("noise_of_runs")
+    control.simulate(system(), control.StateFeedback(jnp.tanh), KEY, steps=4, runs=2, cost=cost())
+    assert (_traces("_simulate"), _traces("noise_of_runs")) == (before[0] + 1, before[1])
+
+
+def _traces(name):
+    return mbdl.control.simulate.__globals__[name]._cached._cache_size()

@@ -49,6 +49,33 @@ def test_a_solver_whose_network_convolves_is_unrolled():
     np.testing.assert_allclose(toys.gradient(untied, S)[0].sum(0), toys.gradient(rule, S)[0], rtol=1e-4)
 
 
+@pytest.mark.parametrize("convolves", [False, True])
+def test_a_nested_body_is_traced_once(convolves):
+    """A body that is looked into and traced again, at each level, would be traced eight times."""
+    traced = []
+
+    def innermost(s, _):
+        traced.append(s)
+        return (BLUR(s) if convolves else jnp.sin(s)), None
+
+    def nested(s, levels=3):
+        body = innermost if levels == 1 else lambda s, _: (nested(s, levels - 1), None)
+        return loop(body, s, length=2)[0]
+
+    found = jax.jit(nested)(S)
+    assert len(traced) == 1
+    expected = S
+    for _ in range(8):
+        expected = BLUR(expected) if convolves else jnp.sin(expected)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_carry_takes_the_type_that_its_body_gives_or_is_refused():
+    assert loop(lambda total, x: (total + x, None), 0, jnp.array([0.5, 1.0]), length=2)[0] == 1.5
+    with pytest.raises(TypeError, match="carry"):
+        loop(lambda s, _: (s[:4], None), S, length=2)
+
+
 def test_convolutions_are_found_in_calls_loops_and_branches():
     def nested(s):
         inner = jax.jit(lambda s: jax.lax.cond(s[0] > 0, lambda s: BLUR(s), lambda s: s, s))
