@@ -32,6 +32,8 @@ def main(arguments: list[str] | None = None) -> None:
         for name in ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ[name] = "1"
 
+    from mbdl.core import write_atomically
+
     from . import timing
 
     if options.one_thread:
@@ -47,7 +49,8 @@ def main(arguments: list[str] | None = None) -> None:
             print(flush=True)
             results[title] = timing.record(measured)
             if options.json:
-                options.json.write_text(json.dumps({"machine": settings, "results": results}, indent=1) + "\n")
+                kept = json.dumps({"machine": settings, "results": results}, indent=1) + "\n"
+                write_atomically(options.json, kept.encode())
 
 
 def machine(one_thread: bool) -> dict[str, str]:

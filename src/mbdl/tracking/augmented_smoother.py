@@ -24,7 +24,7 @@ def NeuralAugmentedSmoother(
 
     Before it is trained it decides as the smoother of the model does. It is trained through all its iterations, with
     weights that grow, $\frac{2}{K} \sum_k \frac{k}{K} \mathrm{loss}(s^{(k)})$:
-    `mbdl.deep_supervision((ys, states), loss, lambda k: 2 * (k + 1) / K**2)`.
+    `mbdl.deep_supervision((ys, states), tracking.state_error, lambda k: 2 * (k + 1) / K**2)`.
 
     Args:
         model: as for `MessageSmoother`.
