@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import mbdl
 from mbdl import inverse
 from mbdl.cli.cache import cache_folder
-from mbdl.cli.main import app
+from mbdl.cli.main import INTERRUPTED, app
 
 runner = CliRunner()
 
@@ -111,11 +111,42 @@ def test_ctrl_c_leaves_a_folder_that_resumes(tmp_path):
     time.sleep(1.0)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=120)
-    assert process.returncode == 130, output + errors
+    assert process.returncode == INTERRUPTED, output + errors
     assert f"Continue with: mbdl run super-resolution --resume --out {folder}" in output
     assert "Traceback" not in errors
     assert not (folder / "stages" / "train-unfolded-prox-0.json").exists()
     assert json.loads((folder / "run.json").read_text())["settings"]["network_steps"] == 100000
+
+
+COMPILES = """
+import jax, jax.numpy as jnp
+from mbdl.cli.main import app, main
+
+@app.command()
+def compile() -> None:
+    def long(x):
+        for i in range(400):
+            x = jnp.sort(jnp.sin(x * i))
+        return x
+    lowered = jax.jit(long).lower(jnp.ones(8))
+    print("compiling", flush=True)
+    lowered.compile()
+
+main()
+"""
+
+
+def test_ctrl_c_while_xla_compiles_ends_at_once():
+    command = [sys.executable, "-c", COMPILES, "compile"]
+    environment = {**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "0"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "compiling\n"
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == INTERRUPTED, errors
+    assert "Traceback" not in errors
 
 
 def test_the_cache_is_in_the_users_cache_folder(monkeypatch, tmp_path):

@@ -1,10 +1,15 @@
 """The commands, each a thin layer over `mbdl.studies`, `mbdl.report` and `mbdl.cli.apply`."""
 
+import contextlib
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, by the custom of shells."""
 
 app = typer.Typer(
     name="mbdl",
@@ -17,8 +22,20 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Runs the command line."""
-    app()
+    """Runs the command line.
+
+    After Ctrl-C the process ends at once. XLA compiles in threads of its own, which a `KeyboardInterrupt` leaves
+    running; an orderly end would wait for them and then take away what they use, and they would crash.
+    """
+    try:
+        app()
+    except SystemExit as end:
+        if end.code != INTERRUPTED:
+            raise
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(INTERRUPTED)
 
 
 @app.callback(invoke_without_command=True)
@@ -110,7 +127,7 @@ def run(
         files = report.render(folder)
     except KeyboardInterrupt:
         _say(f"\nStopped. Continue with: mbdl run {study} --resume --out {folder}")
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
     _show_tables(results)
     _say(f"\nreport: {files[-1]}\nresults: {folder / 'results.json'}")
     _say(f"rules: {folder / 'rules'}\nfigures: {folder / 'figures'}")
