@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 from studies.tiny_tracking import LINEAR, LORENZ, assignments
@@ -49,6 +50,22 @@ def test_a_score_is_the_error_of_the_saved_rule(whole):
     rule = mbdl.load(run.folder.path / "rules" / "observation-kalmannet.mbdl")
     errors = [float(np.mean((np.asarray(rule(y).mean) - s) ** 2)) for y, s in zip(observations, states, strict=True)]
     np.testing.assert_allclose(results["raw"]["errors"]["observation"]["kalmannet"][0], errors, rtol=1e-4)
+
+
+def test_the_augmented_smoother_is_trained_on_all_its_iterations(whole):
+    run, _ = whole
+    case, entry = linear.cases(run.settings)[2], BY_NAME["augmented"]
+    data = trajectories(run, case, "test")
+    rule = mbdl.core.resolve(run.load_rule("observation-augmented"))
+    assert rule.iterations == run.settings.iterations == 3
+    state, errors = rule.init(data[0][0]), []
+    for _ in range(3):
+        state = rule.step(state, data[0][0])
+        errors.append(float(np.mean((np.asarray(state.states) - data[1][0]) ** 2)))
+    expected = np.dot([2 / 9, 4 / 9, 6 / 9], errors)
+    found = entry.risk(data, run.settings)(rule, tuple(array[:1] for array in data), jax.random.key(0))
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    assert BY_NAME["rtsnet"].risk(data, run.settings).loss is tracking.state_error
 
 
 def test_strategies_are_those_that_the_rules_measure(whole):
@@ -110,8 +127,6 @@ def test_the_study_of_the_lorenz_attractor_runs(tmp_path):
 def test_decimated_trajectories_of_the_splits_are_different_and_noiseless():
     settings = lorenz.LorenzSettings(decimated_steps=4, decimated_test_steps=6, fine=0.01)
     case = lorenz.cases(settings)[2]
-    import jax
-
     first, second = (case.samples(jax.random.key(seed), 2, split) for seed, split in ((0, "train"), (1, "test")))
     assert first.states.shape == (2, 4, 3)
     assert second.states.shape == (2, 6, 3)

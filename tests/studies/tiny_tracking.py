@@ -13,7 +13,7 @@ SIZES = {
     "tuning_runs": 3,
     "curve_runs": "3,5",
 }
-LINEAR = {**SIZES, "levels": "0", "steps": 8, "turned_steps": 8}
+LINEAR = {**SIZES, "levels": "0", "steps": 8, "turned_steps": 8, "iterations": 3, "features": 4}
 LORENZ = {
     **SIZES,
     "steps": 6,

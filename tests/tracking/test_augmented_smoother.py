@@ -148,7 +148,7 @@ def test_the_refinement_carries_its_memory_and_sees_no_missing_observation():
     for _ in range(3):
         messages = messages_of(model, states, given)
         correction, memory = network(model, memory, messages, given)
-        states = states + rule.step_size * (messages.sum + correction)
+        states = states + rule.step_size * messages.sum + correction
     np.testing.assert_allclose(rule(ys), states, rtol=1e-5)
     assert float(jnp.max(jnp.abs(rule(ys) - tracking.MessageSmoother(model, iterations=3)(ys)))) > 0.01
 

@@ -33,13 +33,13 @@ class MessageSmootherState(NamedTuple):
 
 class MessageSmoother(IterativeSolver):
     r"""A smoother that passes messages between the states of all times at once, again and again,
-    $$s \leftarrow s + \gamma \, (m^\rightarrow + m^\uparrow + m^\leftarrow + \varepsilon), \qquad
+    $$s \leftarrow s + \gamma \, (m^\rightarrow + m^\uparrow + m^\leftarrow) + \varepsilon, \qquad
     s^{(0)}_t = m_0 + H^\top (y_t - h(m_0)).$$
 
     The sum of the `Messages` is the gradient of the log posterior, so that without a refinement this is gradient
     ascent: for a linear model it converges to the estimates of the Rauch-Tung-Striebel smoother, for a nonlinear one,
     linearised anew in each iteration, to a mode of the posterior. It decides on means alone. $\varepsilon$ is the
-    correction of the refinement, the component that `NeuralAugmentedSmoother` learns.
+    correction of the refinement, in the units of the state, the component that `NeuralAugmentedSmoother` learns.
 
     Its speed depends on the conditioning of the model: it is a smoother to learn in, and no faster than
     one that goes forward and back once.
@@ -62,7 +62,8 @@ class MessageSmoother(IterativeSolver):
 
     Source: V. Garcia Satorras, Z. Akata and M. Welling, "Combining generative and discriminative models for hybrid
     inference", NeurIPS 2019, whose messages vanish at both ends, where ours has the initial state's message to the
-    first state, and whose gradient does not pass through the messages, where ours does.
+    first state; whose gradient does not pass through the messages, where ours does; and whose step size multiplies
+    the correction too. Where the noises are small so is the step size, and such a correction cannot be learned.
 
     >>> import jax.numpy as jnp
     >>> from mbdl import tracking
@@ -109,7 +110,7 @@ class MessageSmoother(IterativeSolver):
         inputs = as_inputs(x)
         messages = messages_of(self.model, state.states, inputs)
         correction, memory = self.refinement(self.model, state.memory, messages, inputs)
-        return MessageSmootherState(state.states + self.step_size * (messages.sum + correction), memory)
+        return MessageSmootherState(state.states + self.step_size * messages.sum + correction, memory)
 
     def decision(self, state: MessageSmootherState) -> Float[Array, "time state"]:
         return state.states

@@ -1,4 +1,4 @@
-"""The refinement of a smoother: the component that corrects its messages."""
+"""The refinement of a smoother: the component that corrects what its messages do."""
 
 import abc
 from typing import Any
@@ -12,8 +12,10 @@ from .messages import Messages
 
 
 class AbstractRefinement(eqx.Module):
-    """What is added to the messages of a smoother in each iteration, with a memory that goes from one iteration to the
-    next. The model is the smoother's, and is passed in."""
+    """What is added to the states of a smoother in each iteration, beside its messages.
+
+    It has a memory that goes from one iteration to the next. The model is the smoother's, and is passed in.
+    """
 
     @abc.abstractmethod
     def init(self, model: Any, inputs: Inputs) -> Any:
@@ -23,7 +25,7 @@ class AbstractRefinement(eqx.Module):
     def __call__(
         self, model: Any, memory: Any, messages: Messages, inputs: Inputs
     ) -> tuple[Float[Array, "time state"], Any]:
-        """The correction of the sum of the messages, and the memory after the iteration."""
+        """The correction of the states, in their units, and the memory after the iteration."""
 
 
 class NoRefinement(AbstractRefinement):

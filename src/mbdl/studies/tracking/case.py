@@ -94,5 +94,4 @@ def squared_errors(rule: Any, observations: Any, states: Any, batch: int = 200) 
 
 @eqx.filter_jit
 def _errors(rule: Any, observations: Any, states: Any) -> Any:
-    means = jax.vmap(lambda y: rule(y).mean)(jnp.asarray(observations))
-    return ((means - jnp.asarray(states)) ** 2).mean(axis=(1, 2))
+    return jax.vmap(lambda y, s: tracking.state_error(rule(y), s))(jnp.asarray(observations), jnp.asarray(states))

@@ -1,5 +1,6 @@
 """The rules that are compared, in the order of the spectrum: filters first, then smoothers."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,6 +12,22 @@ import mbdl
 from mbdl import tracking
 from mbdl.studies.results import Strategy
 from mbdl.studies.tracking.case import Case, Trajectories
+
+
+def _error(data: Trajectories, settings: Any) -> Any:
+    """The squared error of the states."""
+    return mbdl.supervised(data, tracking.state_error)
+
+
+def _error_along_the_way(data: Trajectories, settings: Any) -> Any:
+    """The same after each iteration, with weights that grow."""
+    return mbdl.deep_supervision(data, tracking.state_error, _growing(settings.iterations))
+
+
+@functools.cache
+def _growing(iterations: int) -> Callable[[int], float]:
+    """The weights of the iterations; the same object for the same number, so that `fit` compiles once."""
+    return lambda k: 2 * (k + 1) / iterations**2
 
 
 @dataclass(frozen=True)
@@ -26,6 +43,7 @@ class Entry:
             from which a rule without a model takes the scales of its numbers.
         finds: what is found on the training data: nothing, one number by `search`, a `few` numbers by gradient, or a
             `network`.
+        risk: what a training makes small, for training trajectories and the study's settings.
     """
 
     name: str
@@ -34,6 +52,7 @@ class Entry:
     smooths: bool
     make: Callable[[Case, Any, PRNGKeyArray, Trajectories], Any]
     finds: Literal["nothing", "search", "few", "network"] = "nothing"
+    risk: Callable[[Trajectories, Any], Any] = _error
 
     @property
     def learned(self) -> bool:
@@ -84,6 +103,12 @@ def _recurrent(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories)
 def _bidirectional(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories) -> Any:
     sizes = _sizes(case)
     return tracking.BidirectionalTracker(*sizes, hidden_size=settings.width, standardisation=_scales(data), key=key)
+
+
+def _augmented(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories) -> Any:
+    return tracking.NeuralAugmentedSmoother(
+        case.assumed, features=settings.features, iterations=settings.iterations, key=key
+    )
 
 
 ENTRIES: tuple[Entry, ...] = (
@@ -143,6 +168,15 @@ ENTRIES: tuple[Entry, ...] = (
         True,
         lambda c, s, k, d: tracking.RTSNet(c.assumed, key=k, passes=2),
         "network",
+    ),
+    Entry(
+        "augmented",
+        "neural-augmented smoother",
+        "DNN-aided",
+        True,
+        _augmented,
+        "network",
+        _error_along_the_way,
     ),
     Entry("bidirectional", "bidirectional recurrent network", "black box", True, _bidirectional, "network"),
 )

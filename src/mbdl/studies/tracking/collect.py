@@ -127,6 +127,8 @@ def findings(cases: Sequence[Case], scored: dict[str, Any]) -> list[str]:
         ("rtsnet", "kalmannet"),
         ("rtsnet", "smoother-tuned"),
         ("rtsnet-2", "rtsnet"),
+        ("augmented", "smoother-tuned"),
+        ("augmented", "rtsnet"),
     )
     said = []
     for case in cases:

@@ -22,12 +22,14 @@ class LinearSettings(TrackingSettings):
     angle: float = setting(10.0, "by which the true transition or observation is rotated, degrees")
     size: int = setting(2, "states of the system")
     steps: int = setting(100, "observations of a trajectory")
+    iterations: int = setting(10, "iterations of the messages that a graph network corrects")
+    features: int = setting(48, "hidden features of each state in this network")
     turned_steps: int = setting(20, "observations of a trajectory where the transition is rotated")
 
 
 ALL = (
     *("filter-true", "filter", "filter-tuned", "filter-noise", "filter-model", "kalmannet", "recurrent"),
-    *("smoother-true", "smoother", "smoother-tuned", "smoother-model", "rtsnet", "bidirectional"),
+    *("smoother-true", "smoother", "smoother-tuned", "smoother-model", "rtsnet", "augmented", "bidirectional"),
 )
 """The rules that are compared where the model is wrong."""
 
@@ -145,6 +147,8 @@ def statements(settings: LinearSettings) -> list[str]:
         "Learned covariances: Q and R, by the squared error through the filter. Learned model: these and the matrix "
         "that is wrong; it is told which one that is, which KalmanNet and RTSNet are not.",
         "KalmanNet and RTSNet begin as the steady-state Kalman filter and smoother of the model that they are given. "
+        f"The neural-augmented smoother makes {settings.iterations} steps along the messages of the model that it is "
+        "given, each with the correction of a graph network, and is trained on what it has after every one of them. "
         "The recurrent network knows no model.",
         f"All trainings and searches make the squared error of the states of {settings.train_runs} training "
         f"trajectories small; {settings.validation_runs} validation trajectories choose the moment of a training that "
@@ -156,7 +160,7 @@ STUDY = Study(
     name="tracking-linear",
     summary="tracking a linear system: Kalman filters and smoothers, learned gains, a recurrent network; wrong models",
     settings=LinearSettings,
-    quick={**QUICK, "levels": (0.0,)},
+    quick={**QUICK, "levels": (0.0,), "iterations": 5, "features": 8},
     stages=study_stages,
     results=study_results,
 )
