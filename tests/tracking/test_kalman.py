@@ -82,6 +82,30 @@ def test_it_is_conditioning_in_the_joint_distribution(gain, name, starts, x64):
             np.testing.assert_allclose(estimates.normalised_innovation_squared[t], square, rtol=1e-9)
 
 
+class Watching(tracking.KalmanGain):
+    """The gain of the Kalman filter, of which the filter does not know that it is determined beforehand."""
+
+    predetermined = False
+
+
+@pytest.mark.parametrize("starts", ["before", "at"])
+def test_one_product_a_step_is_prediction_and_correction(starts, x64):
+    model = tracking.LinearGaussian(
+        transition=F[0],
+        observation=H[0],
+        process_noise=Q[0],
+        observation_noise=R[0],
+        control=B,
+        initial_mean=MEAN,
+        initial_covariance=P,
+        starts=starts,
+    )
+    xs = tracking.Inputs(YS, CONTROL)
+    found, expected = (tracking.KalmanFilter(model, gain)(xs) for gain in (tracking.KalmanGain(), Watching()))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12), found, expected)
+    assert float(jnp.max(jnp.abs(found.mean - expected.mean))) > 0  # Two orders of the same sums: they round apart.
+
+
 def test_a_missing_observation_tells_nothing(x64):
     model, _, _, _ = case("plain", "before")
     x = tracking.Inputs(np.where(PRESENT, YS, np.nan), present=PRESENT)

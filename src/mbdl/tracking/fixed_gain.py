@@ -1,6 +1,6 @@
 """A gain that is given."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from jaxtyping import Array, Float
 
@@ -32,6 +32,8 @@ class FixedGain(AbstractGain):
     >>> kf(jnp.array([[2.0], [2.0]])).mean.tolist()
     [[1.0], [1.5]]
     """
+
+    predetermined: ClassVar[bool] = True
 
     gain: Float[Array, "state observation"]
 

@@ -1,7 +1,7 @@
 """The gain of a filter: the component that weighs an innovation, computed or learned."""
 
 import abc
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -61,7 +61,14 @@ class Uncertainty(NamedTuple):
 
 
 class AbstractGain(eqx.Module):
-    """The gain of a filter, with its own slice of the memory. The model is the filter's, and is passed in."""
+    """The gain of a filter, with its own slice of the memory. The model is the filter's, and is passed in.
+
+    Attributes:
+        predetermined: whether the model alone determines the gain, where it is linear and all is observed: the gain
+            looks at no innovation, no observation and no estimate.
+    """
+
+    predetermined: ClassVar[bool] = False
 
     @abc.abstractmethod
     def init(self, model: Any) -> Any:

@@ -1,6 +1,6 @@
 """The Kalman gain in information form."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -36,6 +36,8 @@ class InformationGain(AbstractGain):
     >>> tracking.KalmanFilter(model, tracking.InformationGain())(jnp.array([[2.0], [4.0]])).mean.round(3).tolist()
     [[1.0], [2.0]]
     """
+
+    predetermined: ClassVar[bool] = True
 
     def init(self, model: Any) -> Float[Array, "state state"]:
         return inverse(dense(model.initial_covariance))

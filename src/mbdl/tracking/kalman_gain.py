@@ -1,6 +1,6 @@
 """The Kalman gain, by the recursion of the covariance."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,8 @@ class KalmanGain(AbstractGain):
     Source: R. E. Kalman, "A new approach to linear filtering and prediction problems", Journal of Basic Engineering 82,
     1960.
     """
+
+    predetermined: ClassVar[bool] = True
 
     def init(self, model: Any) -> Float[Array, "state state"]:
         return dense(model.initial_covariance)

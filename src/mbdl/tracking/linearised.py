@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, Int
 from .estimates import Estimates
 from .gain import AbstractGain, Features, masked_noise
 from .inputs import Moment
+from .linear import LinearGaussian
 from .model import AbstractModel
 from .steps import checked, estimates_of, seen, unless, zero_if
 
@@ -64,7 +65,10 @@ def linearised_step(
     )
     innovation = seen(model.innovation(inputs.observation, features.expected), inputs.present)
     K, uncertainty, kept = gain(model, memory.gain, innovation, features)
-    mean = predicted + K @ innovation
+    if isinstance(model, LinearGaussian) and gain.predetermined and inputs.present is None and inputs.duration is None:
+        mean = _in_one_product(model, features, K, moment)
+    else:
+        mean = predicted + K @ innovation
     for _ in range(relinearisations):
         expected = model.observe(mean, moment)
         H = seen(model.observe_jacobian(mean, moment), inputs.present)
@@ -75,3 +79,19 @@ def linearised_step(
         mean = predicted + K @ innovation
     estimates = estimates_of(mean, predicted, innovation, uncertainty, inputs)
     return FilterMemory(memory.time + 1, mean, kept), estimates
+
+
+def _in_one_product(
+    model: LinearGaussian, features: Features, K: Float[Array, "state observation"], moment: Moment
+) -> Float[Array, " state"]:
+    r"""The estimate as $[(I - K H) F, K] [\hat s_{t-1}; y_t] + (I - K H) B u_t$.
+
+    Many sequences share the matrix, and each of them has one product in the place of three.
+    """
+    F, H = features.transition, features.observation_map
+    rest = jnp.eye(len(F), dtype=F.dtype) - K @ H
+    mean = jnp.concatenate([rest @ F, K], axis=1) @ jnp.concatenate([features.previous, features.observation])
+    if moment.control is None:
+        return mean
+    moved = model.transit(jnp.zeros_like(features.previous), moment)
+    return mean + rest @ unless(model.begins(moment), jnp.zeros_like(moved), moved)

@@ -1,6 +1,6 @@
 """The Kalman gain by square roots of the covariances."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
@@ -24,6 +24,8 @@ class SquareRootGain(AbstractGain):
 
     Source: T. Kailath, A. H. Sayed and B. Hassibi, "Linear estimation", Prentice Hall, 2000.
     """
+
+    predetermined: ClassVar[bool] = True
 
     def init(self, model: Any) -> Float[Array, "state state"]:
         return _square(factor_of(model.initial_covariance))

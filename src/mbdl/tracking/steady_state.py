@@ -1,6 +1,6 @@
 """The gain that a Kalman filter settles at, constant from the first observation on."""
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -60,6 +60,8 @@ class SteadyStateGain(AbstractGain):
     >>> tracking.SteadyStateGain().init(model).gain.tolist()
     [[0.5]]
     """
+
+    predetermined: ClassVar[bool] = True
 
     at: Float[Array, " state"] | None
 
