@@ -1,12 +1,12 @@
 """The linear Gaussian state-space model."""
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import equinox as eqx
 from jaxtyping import Array, Float
 
 from .covariance import as_covariance
-from .inputs import Moment
+from .inputs import Inputs, Moment
 from .model import AbstractModel, Starts, as_map, at, check_initial
 
 
@@ -102,6 +102,14 @@ class LinearGaussian(AbstractModel):
 
     def observation_noise_at(self, moment: Moment) -> Any:
         return at(self.observation_noise, moment)
+
+
+def alike(model: AbstractModel, inputs: Inputs) -> TypeGuard[LinearGaussian]:
+    """Whether a model is linear and what all sequences have in common: no samples are missing or irregular.
+
+    A gain that the model determines is then the same for all sequences of a batch, and so is any matrix made of it.
+    """
+    return isinstance(model, LinearGaussian) and inputs.present is None and inputs.duration is None
 
 
 def _fitting(matrix: Any, shape: tuple[int | None, int], name: str) -> Array:

@@ -1,6 +1,6 @@
 """The gain of a smoother that a recurrent network corrects: the learned component of RTSNet."""
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -28,6 +28,8 @@ class FixedSmootherGain(AbstractSmootherGain):
 
     Differentiable in: the gain.
     """
+
+    predetermined: ClassVar[bool] = True
 
     gain: Float[Array, "state state"]
 
@@ -57,6 +59,8 @@ class SteadyStateSmootherGain(AbstractSmootherGain):
 
     Differentiable in: the model's matrices and covariances.
     """
+
+    predetermined: ClassVar[bool] = True
 
     nominal: SteadyStateGain
 

@@ -12,6 +12,7 @@ from mbdl.core import loop
 from .estimates import Estimates
 from .filter import AbstractFilter
 from .inputs import Inputs, Moment, as_inputs
+from .linear import alike
 from .model import AbstractModel
 from .smoother import AbstractSmoother, Smoothed, as_filter, assembled, estimates_before
 from .smoother_gain import AbstractSmootherGain, RTSGain, SmootherFeatures
@@ -70,15 +71,20 @@ def smoothed_back(model: AbstractModel, gain: AbstractSmootherGain, filtered: Es
     mean, covariance = estimates_before(model, filtered)
     moments = Moment(jnp.arange(steps), inputs.control, inputs.duration)
     identity = jnp.eye(model.state_size, dtype=mean.dtype)
+    shared = gain.predetermined and alike(model, inputs)
 
     @jax.vmap
     def at_once(moment: Moment, mean: Array, covariance: Array | None, now: Estimates) -> Any:
         transition = unless(model.begins(moment), identity, model.transit_jacobian(mean, moment))
-        return transition, gain.ahead(model, mean, covariance, now)
+        moved = None
+        if shared and moment.control is not None:
+            still = jnp.zeros_like(mean)
+            moved = unless(model.begins(moment), still, model.transit(still, moment))
+        return transition, moved, gain.ahead(model, mean, covariance, now)
 
     def back(carry: Any, x: Any) -> Any:
         memory, smoothed, later, smoothed_covariance = carry
-        mean, covariance, now, (transition, ahead) = x
+        mean, covariance, now, (transition, moved, ahead) = x
         features = SmootherFeatures(
             filtered=mean,
             filtered_covariance=covariance,
@@ -93,7 +99,10 @@ def smoothed_back(model: AbstractModel, gain: AbstractSmootherGain, filtered: Es
             ahead=ahead,
         )
         G, before_covariance, memory = gain(model, memory, features)
-        before = mean + G @ (smoothed - now.predicted_mean)
+        if shared:
+            before = _in_one_product(G, transition, mean, smoothed, moved)
+        else:
+            before = mean + G @ (smoothed - now.predicted_mean)
         cross = None if before_covariance is None else smoothed_covariance @ G.T
         return (memory, before, smoothed, before_covariance), (before, before_covariance, cross)
 
@@ -104,6 +113,16 @@ def smoothed_back(model: AbstractModel, gain: AbstractSmootherGain, filtered: Es
         carry = (*carry[:3], None)  # a gain without covariances, behind a filter that has them
     backwards = loop(back, carry, jax.tree.map(_reversed, xs), length=steps)[1]
     return assembled(filtered, *jax.tree.map(_reversed, backwards))
+
+
+def _in_one_product(G: Array, transition: Array, mean: Array, smoothed: Array, moved: Array | None) -> Array:
+    r"""The smoothed state as $[I - G F, G] [\hat s_t; \hat s^s_{t+1}] - G B u_{t+1}$, for a linear model.
+
+    Many sequences share the matrix, and none of them needs the prediction.
+    """
+    both = jnp.concatenate([jnp.eye(len(G), dtype=G.dtype) - G @ transition, G], axis=1)
+    before = both @ jnp.concatenate([mean, smoothed])
+    return before if moved is None else before - G @ moved
 
 
 def _reversed(leaf: Array) -> Array:

@@ -1,7 +1,7 @@
 """The gain of a smoother: the component that carries what later observations tell back to an earlier time."""
 
 import abc
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -44,7 +44,13 @@ class SmootherFeatures(NamedTuple):
 
 
 class AbstractSmootherGain(eqx.Module):
-    """The gain of a smoother, with its own memory on the way back. The model is the filter's, and is passed in."""
+    """The gain of a smoother, with its own memory on the way back. The model is the filter's, and is passed in.
+
+    Attributes:
+        predetermined: whether the model and the covariances alone determine the gain: it looks at no estimate.
+    """
+
+    predetermined: ClassVar[bool] = False
 
     def ahead(self, model: Any, mean: Array, covariance: Array | None, following: Estimates) -> Any:
         r"""What the gain computes from the filter alone; nothing by default.
@@ -85,6 +91,8 @@ class RTSGain(AbstractSmootherGain):
     Source: H. E. Rauch, F. Tung and C. T. Striebel, "Maximum likelihood estimates of linear dynamic systems", AIAA
     Journal 3, 1965.
     """
+
+    predetermined: ClassVar[bool] = True
 
     def ahead(
         self, model: Any, mean: Array, covariance: Array | None, following: Estimates
