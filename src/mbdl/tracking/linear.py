@@ -104,8 +104,8 @@ class LinearGaussian(AbstractModel):
         return at(self.observation_noise, moment)
 
 
-def alike(model: AbstractModel, inputs: Inputs) -> TypeGuard[LinearGaussian]:
-    """Whether a model is linear and what all sequences have in common: no samples are missing or irregular.
+def same_for_all(model: AbstractModel, inputs: Inputs) -> TypeGuard[LinearGaussian]:
+    """Whether a model is linear, and no sample is missing or irregular.
 
     A gain that the model determines is then the same for all sequences of a batch, and so is any matrix made of it.
     """

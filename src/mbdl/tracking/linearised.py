@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int
 from .estimates import Estimates
 from .gain import AbstractGain, Features, masked_noise
 from .inputs import Moment
-from .linear import LinearGaussian, alike
+from .linear import LinearGaussian, same_for_all
 from .model import AbstractModel
 from .steps import checked, estimates_of, seen, unless, zero_if
 
@@ -65,7 +65,7 @@ def linearised_step(
     )
     innovation = seen(model.innovation(inputs.observation, features.expected), inputs.present)
     K, uncertainty, kept = gain(model, memory.gain, innovation, features)
-    if gain.predetermined and alike(model, inputs):
+    if gain.predetermined and same_for_all(model, inputs):
         mean = _in_one_product(model, features, K, moment)
     else:
         mean = predicted + K @ innovation

@@ -12,7 +12,7 @@ from mbdl.core import loop
 from .estimates import Estimates
 from .filter import AbstractFilter
 from .inputs import Inputs, Moment, as_inputs
-from .linear import alike
+from .linear import same_for_all
 from .model import AbstractModel
 from .smoother import AbstractSmoother, Smoothed, as_filter, assembled, estimates_before
 from .smoother_gain import AbstractSmootherGain, RTSGain, SmootherFeatures
@@ -71,7 +71,7 @@ def smoothed_back(model: AbstractModel, gain: AbstractSmootherGain, filtered: Es
     mean, covariance = estimates_before(model, filtered)
     moments = Moment(jnp.arange(steps), inputs.control, inputs.duration)
     identity = jnp.eye(model.state_size, dtype=mean.dtype)
-    shared = gain.predetermined and alike(model, inputs)
+    shared = gain.predetermined and same_for_all(model, inputs)
 
     @jax.vmap
     def at_once(moment: Moment, mean: Array, covariance: Array | None, now: Estimates) -> Any:
