@@ -44,6 +44,7 @@ class Entry:
         finds: what is found on the training data: nothing, one number by `search`, a `few` numbers by gradient, or a
             `network`.
         risk: what a training makes small, for training trajectories and the study's settings.
+        effort: how many times as long as others of its kind it takes to find, roughly.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Entry:
     make: Callable[[Case, Any, PRNGKeyArray, Trajectories], Any]
     finds: Literal["nothing", "search", "few", "network"] = "nothing"
     risk: Callable[[Trajectories, Any], Any] = _error
+    effort: float = 1.0
 
     @property
     def learned(self) -> bool:
@@ -177,6 +179,7 @@ ENTRIES: tuple[Entry, ...] = (
         _augmented,
         "network",
         _error_along_the_way,
+        effort=9.0,
     ),
     Entry("bidirectional", "bidirectional recurrent network", "black box", True, _bidirectional, "network"),
 )

@@ -30,7 +30,7 @@ def stages(run: Run, cases: Sequence[Case], curve: "Curve | None" = None) -> lis
             for seed in range(seeds_of(run, case, entry)):
                 which = f", seed {seed + 1} of {run.settings.seeds}" if seeds_of(run, case, entry) > 1 else ""
                 name, title = rule_name(case, entry, seed), f"{case.title}: {entry.title}{which}"
-                cost = COSTS[entry.finds] * max(0.3, case.steps / 100)
+                cost = COSTS[entry.finds] * entry.effort * max(0.3, case.steps / 100)
                 listed.append(Stage(f"find-{name}", title, partial(find, case=case, entry=entry, seed=seed), cost))
                 scored = f"{title}, scoring"
                 listed.append(
@@ -82,7 +82,7 @@ class Curve:
                 self.name(entry, runs),
                 f"{self.case.title}: {entry.title}, {runs} training trajectories",
                 partial(self._train, entry=entry, runs=runs),
-                COSTS[entry.finds] * max(0.3, self.case.steps / 100),
+                COSTS[entry.finds] * entry.effort * max(0.3, self.case.steps / 100),
             )
             for entry in self.entries
             for runs in run.settings.curve_runs
