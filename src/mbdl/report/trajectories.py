@@ -127,6 +127,7 @@ def _in_time(trajectory: dict[str, Any], arrays: dict[str, np.ndarray], theme: T
         axes.set_ylabel(trajectory["components"][component], color=theme.text, fontsize=9.5)
         _plain(axes, theme)
     grid[-1].set_xlabel("time step", color=theme.text)
+    grid[-1].xaxis.get_major_locator().set_params(integer=True)
     handles, labels = grid[0].get_legend_handles_labels()
     legend = figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize=9.5)
     for text in legend.get_texts():
