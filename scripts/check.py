@@ -14,7 +14,7 @@ PYTHON = sys.executable
 
 CHECKS = {
     # The tests, the examples, the code of the documentation and the doctests of the package.
-    "tests": [PYTHON, "-m", "pytest", "-q", "-n", "auto", "--maxprocesses", "8"],
+    "tests": [PYTHON, "-m", "pytest", "-q", "-n", "auto", "--maxprocesses", "8", "--durations=20"],
     "lint": [PYTHON, "-m", "ruff", "check"],
     "format": [PYTHON, "-m", "ruff", "format", "--check"],
     "types": [PYTHON, "-m", "pyright"],
