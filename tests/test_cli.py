@@ -119,6 +119,7 @@ def test_ctrl_c_leaves_a_folder_that_resumes(tmp_path):
 
 
 COMPILES = """
+import signal
 import jax, jax.numpy as jnp
 from mbdl.cli.main import app, main
 
@@ -132,6 +133,7 @@ def compile() -> None:
     print("compiling", flush=True)
     lowered.compile()
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # What a shell starts in the background ignores it.
 main()
 """
 
