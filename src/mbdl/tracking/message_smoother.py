@@ -63,7 +63,7 @@ class MessageSmoother(IterativeSolver):
     Source: V. Garcia Satorras, Z. Akata and M. Welling, "Combining generative and discriminative models for hybrid
     inference", NeurIPS 2019, whose messages vanish at both ends, where ours has the initial state's message to the
     first state; whose gradient does not pass through the messages, where ours does; and whose step size multiplies
-    the correction too. Where the noises are small so is the step size, and such a correction cannot be learned.
+    the correction too: where the noises are small so is the step size, and such a correction with it.
 
     >>> import jax.numpy as jnp
     >>> from mbdl import tracking
