@@ -1,5 +1,6 @@
 """The Kalman filter and its gains against the joint normal distribution of all states and observations."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -82,28 +83,60 @@ def test_it_is_conditioning_in_the_joint_distribution(gain, name, starts, x64):
             np.testing.assert_allclose(estimates.normalised_innovation_squared[t], square, rtol=1e-9)
 
 
-class Watching(tracking.KalmanGain):
-    """The gain of the Kalman filter, of which the filter does not know that it is determined beforehand."""
+SHARED = []
+
+
+class Sharing(tracking.KalmanGain):
+    """The gain of the Kalman filter, which says where it is the same for all sequences."""
+
+    def shared(self, model, memory, features):
+        SHARED.append(type(model))
+        return super().shared(model, memory, features)
+
+
+class Watching(Sharing):
+    """That gain, of which the filter does not know that it is determined beforehand."""
 
     predetermined = False
 
 
-@pytest.mark.parametrize("starts", ["before", "at"])
-def test_one_product_a_step_is_prediction_and_correction(starts, x64):
-    model = tracking.LinearGaussian(
-        transition=F[0],
-        observation=H[0],
-        process_noise=Q[0],
-        observation_noise=R[0],
-        control=B,
-        initial_mean=MEAN,
-        initial_covariance=P,
+def of_size(size, starts="before"):
+    """A model of a control, and of some more states than components that are seen."""
+    rng = np.random.default_rng(size)
+    F, H = 0.5 * rng.normal(size=(size + 1, size + 1)) / np.sqrt(size), rng.normal(size=(size, size + 1))
+    return tracking.LinearGaussian(
+        transition=F,
+        observation=H,
+        process_noise=spread(size + 1),
+        observation_noise=spread(size),
+        control=rng.normal(size=(size + 1, 2)),
+        initial_mean=rng.normal(size=size + 1),
+        initial_covariance=spread(size + 1),
         starts=starts,
     )
-    xs = tracking.Inputs(YS, CONTROL)
-    found, expected = (tracking.KalmanFilter(model, gain)(xs) for gain in (tracking.KalmanGain(), Watching()))
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 9])  # How a gain is computed depends on the size.
+@pytest.mark.parametrize("starts", ["before", "at"])
+def test_one_product_a_step_is_prediction_and_correction(starts, size, x64):
+    model = of_size(size, starts)
+    xs = tracking.Inputs(np.random.default_rng(0).normal(size=(STEPS, size)), CONTROL)
+    found = tracking.KalmanFilter(model, Sharing())(xs)
+    shared = len(SHARED)
+    expected = tracking.KalmanFilter(model, Watching())(xs)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12), found, expected)
-    assert float(jnp.max(jnp.abs(found.mean - expected.mean))) > 0  # Two orders of the same sums: they round apart.
+    assert len(SHARED) == shared > 0
+    SHARED.clear()
+
+
+@pytest.mark.parametrize("size", [2, 4, 9])
+def test_a_singular_innovation_is_said_whatever_the_size(size):
+    model = of_size(size)
+    matrix = np.asarray(model.observation).copy()
+    matrix[1] = matrix[0]  # The same component twice, and no noise.
+    model = eqx.tree_at(lambda m: (m.observation, m.observation_noise), model, (matrix, np.zeros((size, size))))
+    with pytest.raises(ValueError, match="covariance of an innovation is singular"):
+        tracking.KalmanFilter(model)(tracking.Inputs(np.ones((STEPS, size)), CONTROL))
 
 
 def test_a_missing_observation_tells_nothing(x64):

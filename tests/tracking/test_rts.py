@@ -74,7 +74,6 @@ def test_one_product_a_step_is_the_way_back(case):
     model, xs = _cases()[case]
     found, expected = (tracking.RTSSmoother(model, gain)(xs) for gain in (tracking.RTSGain(), Watching()))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12), found, expected)
-    assert float(jnp.max(jnp.abs(found.mean - expected.mean))) > 0  # Two orders of the same sums: they round apart.
 
 
 def test_it_smooths_around_any_filter():

@@ -80,6 +80,19 @@ class AbstractGain(eqx.Module):
     ) -> tuple[Float[Array, "state observation"], Uncertainty | None, Any]:
         """The gain $K_t$, the covariances that go with it (or `None`), and the memory after the observation."""
 
+    def shared(
+        self, model: Any, memory: Any, features: Features
+    ) -> tuple[Float[Array, "state observation"], Float[Array, "state state"], Uncertainty | None, Any]:
+        r"""The gain of a linear model that all sequences of a batch share; for a gain that is `predetermined`.
+
+        Returns:
+            $K_t$, the transition $(I - K_t H_t) F_t$ from the estimate before to this one, the covariances (or `None`),
+            and the memory after the observation.
+        """
+        F, H = features.transition, features.observation_map
+        K, uncertainty, kept = self(model, memory, jnp.zeros(len(H), F.dtype), features)
+        return K, (jnp.eye(len(F), dtype=F.dtype) - K @ H) @ F, uncertainty, kept
+
     def why_not_finite(self, model: Any) -> str:
         """Why estimates with this gain may not be finite although the observations are, in words."""
         return SINGULAR_INNOVATION

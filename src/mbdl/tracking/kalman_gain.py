@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import solve_triangular
+from jax.scipy.linalg import cho_solve, solve_triangular
 from jaxtyping import Array, Float
 
 from .covariance import dense, symmetric
@@ -32,18 +32,58 @@ class KalmanGain(AbstractGain):
         self, model: Any, memory: Float[Array, "state state"], innovation: Array, features: Features
     ) -> tuple[Float[Array, "state observation"], Uncertainty, Float[Array, "state state"]]:
         F, H, R = features.transition, features.observation_map, dense(features.observation_noise)
-        cross = memory @ F.T
-        predicted = symmetric(F @ cross + dense(features.process_noise))
-        seen = predicted @ H.T
-        S = symmetric(H @ seen + R)
+        cross, predicted, seen, S = _expected(memory, features)
         W = whitener_of(S)
         K = (seen @ W.T) @ W
         # Joseph's form, which forgives the gain its rounding; side by side, its five products are three.
         KH, KR = jnp.split(K @ jnp.concatenate([H, R], axis=1), [len(F)], axis=1)
         rest = jnp.eye(len(F), dtype=F.dtype) - KH
-        sides = jnp.concatenate([rest @ predicted, KR], axis=1), jnp.concatenate([rest, K], axis=1)
-        covariance = symmetric(sides[0] @ sides[1].T)
+        covariance = _joseph(jnp.concatenate([rest @ predicted, KR], axis=1), jnp.concatenate([rest, K], axis=1))
         return K, Uncertainty(covariance, predicted, cross, S, W), covariance
+
+    def shared(
+        self, model: Any, memory: Float[Array, "state state"], features: Features
+    ) -> tuple[
+        Float[Array, "state observation"], Float[Array, "state state"], Uncertainty, Float[Array, "state state"]
+    ]:
+        F, H, R = features.transition, features.observation_map, dense(features.observation_noise)
+        cross, predicted, seen, S = _expected(memory, features)
+        K, W = _weighed(seen, S)
+        # One matrix for all sequences is a few microseconds an operation, whatever its size: all that I - KH and K
+        # multiply is one product, of which some blocks are zero. With a matrix for each sequence that would cost.
+        weights = jnp.concatenate([jnp.eye(len(F), dtype=F.dtype) - K @ H, K], axis=1)
+        zero = jnp.zeros_like(seen)
+        blocks = jnp.block([[predicted, zero, F], [zero.T, R, zero.T]])
+        sides, moved = jnp.split(weights @ blocks, [weights.shape[1]], axis=1)
+        covariance = _joseph(sides, weights)
+        return K, moved, Uncertainty(covariance, predicted, cross, S, W), covariance
+
+
+def _expected(covariance: Float[Array, "state state"], features: Features) -> tuple[Array, Array, Array, Array]:
+    r"""$P F^\top$, $P^-$, $P^- H^\top$ and $S$, from the covariance of the estimate before."""
+    F, H = features.transition, features.observation_map
+    cross = covariance @ F.T
+    predicted = symmetric(F @ cross + dense(features.process_noise))
+    seen = predicted @ H.T
+    return cross, predicted, seen, symmetric(H @ seen + dense(features.observation_noise))
+
+
+def _joseph(sides: Float[Array, "state both"], weights: Float[Array, "state both"]) -> Float[Array, "state state"]:
+    r"""$P$ from $[(I - K H) P^-, K R]$ and $[I - K H, K]$."""
+    return symmetric(sides @ weights.T)
+
+
+def _weighed(
+    seen: Float[Array, "state observation"], S: Float[Array, "observation observation"]
+) -> tuple[Float[Array, "state observation"], Float[Array, "observation observation"]]:
+    r"""The gain $P^- H^\top S^{-1}$ and the whitener of $S$, in the fewest operations for the size."""
+    if not 2 < len(S) < 8:
+        W = whitener_of(S)
+        return (seen @ W.T) @ W, W
+    factor = jnp.linalg.cholesky(S)
+    # NaN in one row of the factor is NaN in all of the gain, by the first or by the second solution.
+    factor = jnp.where((jnp.diagonal(factor) ** 2 > _rounding(S))[:, None], factor, jnp.nan)
+    return cho_solve((factor, True), seen.T).T, solve_triangular(factor, jnp.eye(len(S), dtype=S.dtype), lower=True)
 
 
 def whitener_of(covariance: Float[Array, "n n"]) -> Float[Array, "n n"]:
@@ -53,15 +93,18 @@ def whitener_of(covariance: Float[Array, "n n"]) -> Float[Array, "n n"]:
     """
     if covariance.shape == (1, 1):
         return jnp.where(covariance > 0, 1 / jnp.sqrt(covariance), jnp.nan)
-    size, dtype = len(covariance), covariance.dtype
-    rounding = size * jnp.finfo(dtype).eps * jnp.diagonal(covariance)
-    if size == 2:
+    if len(covariance) == 2:
         whitener, pivots = _whitener_of_two(covariance)
     else:
         factor = jnp.linalg.cholesky(covariance)
         pivots = jnp.diagonal(factor) ** 2
-        whitener = solve_triangular(factor, jnp.eye(size, dtype=dtype), lower=True)
-    return jnp.where(jnp.all(pivots > rounding), whitener, jnp.nan)
+        whitener = solve_triangular(factor, jnp.eye(len(factor), dtype=factor.dtype), lower=True)
+    return jnp.where(jnp.all(pivots > _rounding(covariance)), whitener, jnp.nan)
+
+
+def _rounding(covariance: Float[Array, "n n"]) -> Float[Array, " n"]:
+    """The squared pivots that may be zero but for rounding."""
+    return len(covariance) * jnp.finfo(covariance.dtype).eps * jnp.diagonal(covariance)
 
 
 def _whitener_of_two(covariance: Float[Array, "2 2"]) -> tuple[Float[Array, "2 2"], Float[Array, "2"]]:

@@ -64,10 +64,11 @@ def linearised_step(
         observation_noise=masked_noise(model.observation_noise_at(moment), inputs.present),
     )
     innovation = seen(model.innovation(inputs.observation, features.expected), inputs.present)
-    K, uncertainty, kept = gain(model, memory.gain, innovation, features)
     if gain.predetermined and same_for_all(model, inputs):
-        mean = _in_one_product(model, features, K, moment)
+        K, moved, uncertainty, kept = gain.shared(model, memory.gain, features)
+        mean = _in_one_product(model, features, K, moved, moment)
     else:
+        K, uncertainty, kept = gain(model, memory.gain, innovation, features)
         mean = predicted + K @ innovation
     for _ in range(relinearisations):
         expected = model.observe(mean, moment)
@@ -82,16 +83,19 @@ def linearised_step(
 
 
 def _in_one_product(
-    model: LinearGaussian, features: Features, K: Float[Array, "state observation"], moment: Moment
+    model: LinearGaussian,
+    features: Features,
+    K: Float[Array, "state observation"],
+    moved: Float[Array, "state state"],
+    moment: Moment,
 ) -> Float[Array, " state"]:
     r"""The estimate as $[(I - K H) F, K] [\hat s_{t-1}; y_t] + (I - K H) B u_t$.
 
     Many sequences share the matrix, and each of them has one product in the place of three.
     """
-    F, H = features.transition, features.observation_map
-    rest = jnp.eye(len(F), dtype=F.dtype) - K @ H
-    mean = jnp.concatenate([rest @ F, K], axis=1) @ jnp.concatenate([features.previous, features.observation])
+    mean = jnp.concatenate([moved, K], axis=1) @ jnp.concatenate([features.previous, features.observation])
     if moment.control is None:
         return mean
-    moved = model.transit(jnp.zeros_like(features.previous), moment)
-    return mean + rest @ unless(model.begins(moment), jnp.zeros_like(moved), moved)
+    still = jnp.zeros_like(features.previous)
+    driven = unless(model.begins(moment), still, model.transit(still, moment))
+    return mean + driven - K @ (features.observation_map @ driven)
