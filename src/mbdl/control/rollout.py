@@ -49,15 +49,10 @@ class Noise(NamedTuple):
     observation: Any
 
 
-def noise_of(system: AbstractSystem, key: PRNGKeyArray, steps: int) -> Noise:
-    """The noise of a run of some stages, by the key and the time alone."""
-    initial_key, key = jax.random.split(key)
-    times = jnp.arange(steps + 1)
-    keys = jax.vmap(lambda time: jax.random.split(jax.random.fold_in(key, time)))(times)
-    process = jax.vmap(system.process_noise)(keys[:, 0], times)
-    observation = jax.vmap(system.observation_noise)(keys[:, 1], times)
-    state = system.initial(initial_key, jax.tree.map(lambda leaf: leaf[0], process))
-    return Noise(times, state, process, observation)
+def noise_at(system: AbstractSystem, key: PRNGKeyArray, time: Int[Array, ""]) -> tuple[Any, Any]:
+    """The process noise and that of the observation at one time, by the key of the run and the time alone."""
+    process_key, observation_key = jax.random.split(jax.random.fold_in(key, time))
+    return system.process_noise(process_key, time), system.observation_noise(observation_key, time)
 
 
 def rollout(

@@ -14,7 +14,7 @@ from mbdl.core.checks import concrete
 from .constraints import Constraints
 from .cost import AbstractCost
 from .counts import check_counts
-from .rollout import Noise, Rollout, noise_of, rollout
+from .rollout import Noise, Rollout, noise_at, rollout
 from .system import as_system
 
 
@@ -139,8 +139,13 @@ def _held(part: Any) -> Any:
 @eqx.filter_jit
 def noise_of_runs(system: Any, key: Any, steps: int, runs: Int[Array, " runs"]) -> Noise:
     """The noise of some numbers of runs, each by a key of its own: a program that all policies share."""
-    keys = jax.vmap(lambda run: jax.random.fold_in(key, run))(runs)
-    return jax.vmap(lambda key: noise_of(system, key, steps))(keys)
+    keys = jax.vmap(lambda run: jax.random.split(jax.random.fold_in(key, run)))(runs)
+    times = jnp.arange(steps + 1)
+    # Time after time: on arrays of runs, times and components together a generator of random bits compiles for seconds.
+    drawn = jax.lax.map(lambda time: jax.vmap(lambda key: noise_at(system, key, time))(keys[:, 1]), times)
+    process, observation = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), drawn)
+    state = jax.vmap(system.initial)(keys[:, 0], jax.tree.map(lambda leaf: leaf[:, 0], process))
+    return Noise(jnp.broadcast_to(times, (len(runs), steps + 1)), state, process, observation)
 
 
 def runs_of(
