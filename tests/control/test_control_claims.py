@@ -6,7 +6,7 @@ import pytest
 
 import mbdl
 from mbdl import control
-from mbdl.studies.control import constrained_lqr, stochastic_control, supply_chain
+from mbdl.studies.control import constrained_lqr, stochastic_control, supply_chain, vehicle
 from mbdl.studies.control.problem import Training, adam
 
 
@@ -70,3 +70,10 @@ def test_the_supply_chain_in_two_hundred_steps():
     first, learned = published(problem)
     assert clear(first - learned)
     assert learned.mean() < 1.13 * first.mean() < 0
+
+
+def test_the_vehicle_in_a_hundred_steps():
+    (problem,) = vehicle.problems(vehicle.VehicleSettings())
+    first, learned = published(problem)
+    assert clear(first - learned)
+    assert learned.mean() < 1.05
