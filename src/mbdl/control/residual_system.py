@@ -3,12 +3,11 @@
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from mbdl import networks
-from mbdl.core import DecisionRule, Learned, unconstrained
+from mbdl.core import DecisionRule
+from mbdl.tracking.residual_model import residual, residual_network
 
 from .expansion import nominal_move
 from .simulate import Trajectories
@@ -21,7 +20,8 @@ class ResidualSystem(AbstractSystem):
 
     A planner takes it in the place of the model: predictive control with a learned residual model. The residual is
     zero at first, so that the untrained policy is the model-based one. It is trained by prediction
-    (`Prediction`, `transitions`), or with the policy through `closed_loop`, whose own system stays the true one.
+    (`Prediction`, `transitions`), or with the policy through `closed_loop`, whose own system stays the true one. Where
+    a filter estimates the state, it needs the residual too: make both of a `mbdl.tracking.ResidualModel`.
 
     Args:
         system: the model; a system, or a model of `mbdl.tracking` with a control input.
@@ -50,12 +50,7 @@ class ResidualSystem(AbstractSystem):
     def __init__(self, system: Any, network: Any):
         self.system = as_system(system, "ResidualSystem")
         self.control_size = self.system.control_size
-        if isinstance(network, networks.MLP):
-            network = _silent(network)
-        if not callable(network) and not isinstance(network, Learned):
-            raise TypeError(f"ResidualSystem: expected a network, got {network!r}")
-        learned = isinstance(network, Learned)
-        self.network = network if learned else Learned(network, unconstrained, ("substitute",))
+        self.network = residual_network(network, "ResidualSystem")
 
     def initial(self, key: PRNGKeyArray, noise: Any) -> Float[Array, " state"]:
         return self.system.initial(key, noise)
@@ -71,12 +66,7 @@ class ResidualSystem(AbstractSystem):
 
     def move(self, state: Array, control: Array, noise: Any, time: Array) -> Float[Array, " state"]:
         known = self.system.move(state, control, noise, time)
-        residual = self.network(jnp.concatenate([state, control]))
-        if residual.shape != known.shape:
-            raise ValueError(
-                f"ResidualSystem: the network returns an array of shape {residual.shape} for a state of {known.shape}"
-            )
-        return known + residual
+        return known + residual(self.network, state, control, "ResidualSystem")
 
     def observe(self, state: Array, control: Array, noise: Any, time: Array) -> Float[Array, " observation"]:
         return self.system.observe(state, control, noise, time)
@@ -136,9 +126,3 @@ def transitions(runs: Trajectories) -> tuple[tuple[Array, Array, Array], Array]:
     parts = runs.states[:, :-1], runs.controls, times, runs.states[:, 1:]
     states, controls, times, following = (jnp.reshape(part, (count * steps, *part.shape[2:])) for part in parts)
     return (states, controls, times), following
-
-
-def _silent(network: networks.MLP) -> networks.MLP:
-    """The network with a last layer of zeros."""
-    last = network.layers[-1]
-    return eqx.tree_at(lambda n: n.layers[-1], network, jax.tree.map(jnp.zeros_like, last))

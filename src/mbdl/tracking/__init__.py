@@ -50,6 +50,7 @@ from .recurrent_smoother_gain import (
 from .recurrent_tracker import BidirectionalTracker, RecurrentTracker, Tracked
 from .refinement import AbstractRefinement, NoRefinement
 from .resampling import multinomial_resampling, residual_resampling, stratified_resampling, systematic_resampling
+from .residual_model import ResidualModel
 from .riccati_equation import riccati, stabilising_solution
 from .rotation import axes_rotation, plane_rotation
 from .rts import RTSSmoother
@@ -130,6 +131,7 @@ __all__ = [
     "RecurrentMemory",
     "RecurrentSmootherGain",
     "RecurrentTracker",
+    "ResidualModel",
     "Saturation",
     "Simulated",
     "SingleUnitNetwork",

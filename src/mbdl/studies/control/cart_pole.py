@@ -60,7 +60,7 @@ def linearised(nonlinear: tracking.NonlinearGaussian) -> tracking.LinearGaussian
     )
 
 
-def as_system(plant: tracking.NonlinearGaussian) -> control.StateSpace:
+def as_system(plant: tracking.AbstractModel) -> control.StateSpace:
     """The model as a system."""
     return control.StateSpace(plant, control_size=1)
 
@@ -112,8 +112,8 @@ def problem(settings: Any, stretch: float | None = None) -> Problem:
 
     def residual(key: PRNGKeyArray) -> control.LQG:
         network = networks.MLP(5, 4, width=settings.width, depth=2, dtype=jnp.result_type(float), key=key)
-        system = control.ResidualSystem(as_system(assumed), network)
-        return predictive(tracking.ExtendedKalmanFilter(assumed), system, valued(assumed))
+        aided = as_system(tracking.ResidualModel(assumed, network))
+        return predictive(tracking.ExtendedKalmanFilter(assumed), aided, valued(assumed))
 
     def learned_value(key: PRNGKeyArray) -> control.LQG:
         value = networks.InputConvex(4, width=settings.width // 2, depth=2, dtype=jnp.result_type(float), key=key)
@@ -176,6 +176,7 @@ def problem(settings: Any, stretch: float | None = None) -> Problem:
                 "DNN-aided",
                 residual,
                 by(prediction, predicted, settings.network_rate, 256),
+                deploy=told,
             ),
             Entry(
                 "kalmannet",
