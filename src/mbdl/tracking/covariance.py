@@ -52,22 +52,35 @@ def factor_of(covariance: Any) -> Float[Array, "size rank"]:
     return covariance.factor if isinstance(covariance, Factor) else semidefinite_cholesky(covariance)
 
 
+WRITTEN_OUT = 5
+"""The size up to which a factor is written out, column by column; a loop over those of a larger one compiles faster."""
+
+
 def semidefinite_cholesky(matrix: Float[Array, "size size"]) -> Float[Array, "size size"]:
     r"""The lower triangular $L$ with $L L^\top = \Sigma$ for a positive semidefinite matrix, singular ones included.
 
     A column whose pivot is zero to rounding is zero; so is its derivative. Differentiable in the matrix, along changes
     that keep the zero pivots zero.
     """
+    matrix = jnp.asarray(matrix)
     size = matrix.shape[0]
     tolerance = size * jnp.finfo(matrix.dtype).eps * jnp.diagonal(matrix)
-    rest, columns = matrix, []
+
+    def column(j: Any, rest: Array) -> Array:
+        """A column of the factor, from that of the matrix less what the columns before it give."""
+        positive = rest[j] > tolerance[j]
+        scale = jnp.where(positive, jax.lax.rsqrt(jnp.where(positive, rest[j], 1.0)), 0.0)
+        return jnp.where(jnp.arange(size) >= j, rest * scale, 0.0)
+
+    if size > WRITTEN_OUT:
+
+        def with_column(j: Array, L: Array) -> Array:
+            return L.at[:, j].set(column(j, matrix[:, j] - L @ L[j]))
+
+        return jax.lax.fori_loop(0, size, with_column, jnp.zeros_like(matrix))
+    columns: list[Array] = []
     for j in range(size):
-        pivot = rest[j, j]
-        positive = pivot > tolerance[j]
-        scale = jnp.where(positive, jax.lax.rsqrt(jnp.where(positive, pivot, 1.0)), 0.0)
-        column = jnp.where(jnp.arange(size) >= j, rest[:, j] * scale, 0.0)
-        columns.append(column)
-        rest = rest - column[:, None] * column[None, :]
+        columns.append(column(j, matrix[:, j] - sum(before * before[j] for before in columns)))
     return jnp.stack(columns, axis=1)
 
 
