@@ -49,8 +49,8 @@ class KalmanGain(AbstractGain):
         F, H, R = features.transition, features.observation_map, dense(features.observation_noise)
         cross, predicted, seen, S = _expected(memory, features)
         K, W = _weighed(seen, S)
-        # One matrix for all sequences is a few microseconds an operation, whatever its size: all that I - KH and K
-        # multiply is one product, of which some blocks are zero. With a matrix for each sequence that would cost.
+        # Of one small matrix for all sequences an operation costs its call alone: all that I - KH and K multiply is one
+        # product, some blocks of which are zero. With a matrix for each sequence the zeros would cost.
         weights = jnp.concatenate([jnp.eye(len(F), dtype=F.dtype) - K @ H, K], axis=1)
         zero = jnp.zeros_like(seen)
         blocks = jnp.block([[predicted, zero, F], [zero.T, R, zero.T]])
