@@ -34,7 +34,11 @@ class ResidualModel(AbstractModel):
 
     Differentiable in: state, control, and the parameters of model and network.
 
-    >>> import jax, jax.numpy as jnp, mbdl
+    Source: a nominal model and a learned residual as in L. Hewing, J. Kabzan and M. N. Zeilinger, "Cautious model
+    predictive control using Gaussian process regression", IEEE Transactions on Control Systems Technology 28, 2020,
+    with a network in the place of the process.
+
+    >>> import jax, jax.numpy as jnp
     >>> from mbdl import networks, tracking
     >>> pendulum = tracking.NonlinearGaussian(
     ...     transition=lambda s, moment: s + 0.1 * jnp.stack([s[1], -jnp.sin(s[0])]),
@@ -52,7 +56,10 @@ class ResidualModel(AbstractModel):
 
     def __init__(self, model: AbstractModel, network: Any):
         if not isinstance(model, AbstractModel):
-            raise TypeError(f"ResidualModel: expected a model of mbdl.tracking, got {type(model).__name__}")
+            raise TypeError(
+                f"ResidualModel: expected a model of mbdl.tracking, got {type(model).__name__}. "
+                "control.ResidualSystem takes a system"
+            )
         self.model, self.network = model, residual_network(network, "ResidualModel")
 
     @property
@@ -102,7 +109,10 @@ def residual_network(network: Any, what: str) -> Any:
         last = network.layers[-1]
         network = eqx.tree_at(lambda n: n.layers[-1], network, jax.tree.map(jnp.zeros_like, last))
     if not callable(network) and not isinstance(network, Learned):
-        raise TypeError(f"{what}: expected a network, got {network!r}")
+        raise TypeError(
+            f"{what}: expected a network, got {network!r}. Give one from [state+control] to [state], such as "
+            "networks.MLP"
+        )
     return network if isinstance(network, Learned) else Learned(network, unconstrained, ("substitute",))
 
 
@@ -114,5 +124,8 @@ def residual(network: Any, state: Array, control: Array | None, what: str) -> Fl
     """
     found = network(state if control is None else jnp.concatenate([state, control]))
     if found.shape != state.shape:
-        raise ValueError(f"{what}: the network returns an array of shape {found.shape} for a state of {state.shape}")
+        raise ValueError(
+            f"{what}: the network returns an array of shape {found.shape} for a state of {state.shape}. Give it one "
+            "output for each component of the state"
+        )
     return found
