@@ -116,7 +116,7 @@ def of_size(size, starts="before"):
     )
 
 
-@pytest.mark.parametrize("size", [1, 2, 4, 9])  # How a gain is computed depends on the size.
+@pytest.mark.parametrize("size", [1, 2, 4, 9, 13])  # How a gain is computed depends on the size.
 @pytest.mark.parametrize("starts", ["before", "at"])
 def test_one_product_a_step_is_prediction_and_correction(starts, size, x64):
     model = of_size(size, starts)
@@ -129,7 +129,7 @@ def test_one_product_a_step_is_prediction_and_correction(starts, size, x64):
     SHARED.clear()
 
 
-@pytest.mark.parametrize("size", [2, 4, 9])
+@pytest.mark.parametrize("size", [2, 4, 9, 13])
 def test_a_singular_innovation_is_said_whatever_the_size(size):
     model = of_size(size)
     matrix = np.asarray(model.observation).copy()

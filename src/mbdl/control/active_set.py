@@ -105,7 +105,7 @@ def inverse_root(matrix: Array) -> Array:
     size = matrix.shape[0]
     if not size:
         return matrix
-    L, identity = jnp.linalg.cholesky(matrix), jnp.eye(size, dtype=matrix.dtype)
+    L, identity = jnp.linalg.cholesky(matrix, symmetrize_input=False), jnp.eye(size, dtype=matrix.dtype)
     if size <= UNSHARED or jax.default_backend() != "cpu":
         return solve_triangular(L, identity, lower=True)
 
@@ -117,15 +117,24 @@ def inverse_root(matrix: Array) -> Array:
 
 
 def _inverse(matrix: Array, regularised: Array) -> tuple[Array, Array]:
-    r"""$M^{-1} (I - \epsilon M^{-1})^2$ for $M = M_0 + \epsilon I$, which is nothing along the null space of $M_0$, and
-    the dimension of that.
+    r"""$M^{-1}$ for $M = M_0 + \epsilon I$, and the dimension of the null space of $M_0$; where there is one,
+    $M^{-1} (I - \epsilon M^{-1})^2$, which is nothing along it.
 
     Squared, since the first factor leaves the square root of the precision, which the inverse would raise to one.
     """
-    root, small = inverse_root(matrix), small_of(matrix)
+    matrix, small = jax.lax.stop_gradient(matrix), small_of(matrix)
+    root = inverse_root(matrix)
     inverse = root.T @ root
-    rest = jnp.eye(len(matrix), dtype=matrix.dtype) - small * jnp.where(regularised, inverse, 0.0)
-    return inverse @ rest @ rest, small * jnp.sum(jnp.where(regularised, jnp.diagonal(inverse), 0.0))
+    null = small * jnp.sum(jnp.where(regularised, jnp.diagonal(inverse), 0.0))
+
+    def without_null_space(carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        inverse, _ = carry
+        rest = jnp.eye(len(matrix), dtype=matrix.dtype) - small * jnp.where(regularised, inverse, 0.0)
+        return inverse @ rest @ rest, jnp.zeros_like(null)
+
+    # A loop, not a choice: of a batch, these products are made only where an instance is singular.
+    inverse, _ = jax.lax.while_loop(lambda carry: carry[1] > 0.5, without_null_space, (inverse, null))
+    return inverse, null
 
 
 def solution_on(form: StandardForm, active: ActiveSet, point: Point) -> Point:

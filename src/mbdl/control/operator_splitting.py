@@ -12,7 +12,7 @@ from mbdl.core.checks import concrete, positive
 
 from .active_set import inverse_root
 from .quadratic_program import QuadraticProgram
-from .splitting import Split, first_split, proximal, split_step, weights
+from .splitting import Split, first_split, governing, proximal, split_at, split_step, weights
 from .standard_form import Point, StandardForm, residual, standard_form
 
 
@@ -80,8 +80,9 @@ class OperatorSplitting(IterativeSolver):
         def solve(right: Array) -> Array:
             return _solve(form.hessian, form.matrix, self.penalty, right, (state.basis, state.eigenvalues, form))
 
-        split = split_step(form, solve, weights(form).times(self.penalty), self.relaxation, state.split)
-        return SplittingState(split, state.basis, state.eigenvalues)
+        penalties = weights(form).times(self.penalty)
+        moved = split_step(form, solve, penalties, self.relaxation, governing(state.split, penalties))
+        return SplittingState(split_at(form, penalties, moved), state.basis, state.eigenvalues)
 
     def decision(self, state: SplittingState) -> Float[Array, " variables"]:
         return state.split.bounds

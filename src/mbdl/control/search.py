@@ -13,7 +13,7 @@ from .active_set import active_at, solution_on
 from .certificates import crossed, proves_infeasible, proves_unbounded
 from .interior_point import InteriorState, first_interior, interior_point, interior_step
 from .prepared import inverse
-from .splitting import Penalties, Split, first_split, split_step
+from .splitting import Governing, Penalties, Split, first_split, governing, split_at, split_step
 from .standard_form import Point, StandardForm, largest, positive, residual
 
 BLOCK = 50
@@ -61,10 +61,10 @@ class Found(eqx.Module):
 
 
 class Progress(eqx.Module):
-    """How far the splitting came: its iterate, its last step, and its penalties."""
+    """How far the splitting came: its iterate, by how much its last block moved that, and its penalties."""
 
     split: Split
-    step: Point
+    moved: Point
     penalties: Penalties
 
 
@@ -105,9 +105,10 @@ def search(
 def _rest(form: StandardForm, tolerance: Array, start: Split, progress: Progress, found: Found) -> Found:
     """The search after its first block, to its end."""
     # An inverse of another program's system may have led away from the solution.
-    nearer = residual(form, progress.split.point, tolerance) < residual(form, start.point, tolerance)
-    split = jax.tree.map(lambda a, b: jnp.where(nearer, a, b), progress.split, start)
-    progress = Progress(split, progress.step, progress.penalties)
+    both = jax.tree.map(lambda *ends: jnp.stack(ends), progress.split.point, start.point)
+    last, first = jax.vmap(lambda point: residual(form, point, tolerance))(both)
+    split = jax.tree.map(lambda a, b: jnp.where(last < first, a, b), progress.split, start)
+    progress = Progress(split, progress.moved, progress.penalties)
 
     def block(carry: tuple[Progress, Found, Array], form: StandardForm) -> tuple[Progress, Found, Array]:
         progress, found, count = carry
@@ -117,18 +118,19 @@ def _rest(form: StandardForm, tolerance: Array, start: Split, progress: Progress
         # One certificate after the other, in loops of their own: on a processor with few cores two triangular solutions
         # of batches that run at the same time may wait for each other for ever (JAX 0.10).
         def infeasible(carry: tuple[Found], form: StandardForm) -> tuple[Found]:
-            return (carry[0].judged(proves_infeasible(form, progress.step), INFEASIBLE),)
+            return (carry[0].judged(proves_infeasible(form, progress.moved), INFEASIBLE),)
 
         def unbounded(carry: tuple[Found], form: StandardForm) -> tuple[Found]:
-            return (carry[0].judged(proves_unbounded(form, progress.step.x), UNBOUNDED),)
+            return (carry[0].judged(proves_unbounded(form, progress.moved.x), UNBOUNDED),)
 
-        (found,) = _while_searching(infeasible, (found,), 1, form)
+        if form.lower.shape[0]:  # Bounds alone are crossed, or a point keeps them.
+            (found,) = _while_searching(infeasible, (found,), 1, form)
         (found,) = _while_searching(unbounded, (found,), 1, form)
 
         def another(carry: tuple[Progress, Found], form: StandardForm) -> tuple[Progress, Found]:
             progress, found = carry
             penalties = progress.penalties.times(_change(form, progress.split))
-            progress = Progress(progress.split, progress.step, penalties)
+            progress = Progress(progress.split, progress.moved, penalties)
             return _splitting(form, inverse(form, penalties), progress), found.after(BLOCK)
 
         progress, found = _while_searching(another, (progress, found), 1, form)
@@ -197,14 +199,14 @@ def _while_searching(
 
 def _splitting(form: StandardForm, inverse: Array, progress: Progress) -> Progress:
     """A block of the splitting."""
-    relaxation = jnp.asarray(RELAXATION, inverse.dtype)
+    penalties, relaxation = progress.penalties, jnp.asarray(RELAXATION, inverse.dtype)
 
-    def step(split: Split, _: None) -> tuple[Split, None]:
-        return split_step(form, lambda right: inverse @ right, progress.penalties, relaxation, split), None
+    def step(state: Governing, _: None) -> tuple[Governing, None]:
+        return split_step(form, lambda right: inverse @ right, penalties, relaxation, state), None
 
-    before, _ = jax.lax.scan(step, progress.split, None, length=BLOCK - 1)
-    split = step(before, None)[0]
-    return Progress(split, jax.tree.map(jnp.subtract, split.point, before.point), progress.penalties)
+    state, _ = jax.lax.scan(step, governing(progress.split, penalties), None, length=BLOCK)
+    split = split_at(form, penalties, state)
+    return Progress(split, jax.tree.map(jnp.subtract, split.point, progress.split.point), penalties)
 
 
 def _change(form: StandardForm, split: Split) -> Float[Array, ""]:

@@ -23,6 +23,17 @@ class Split(eqx.Module):
     bounds: Float[Array, " variables"]
 
 
+class Governing(eqx.Module):
+    """The iterate as a step sees it: of each row and bound the copy plus its multiplier over its penalty.
+
+    The projection gives both back. For steps with the same penalties this is half of the arithmetic.
+    """
+
+    x: Float[Array, " variables"]
+    rows: Float[Array, " rows"]
+    bounds: Float[Array, " variables"]
+
+
 class Penalties(eqx.Module):
     """A positive penalty for each row and each bound."""
 
@@ -61,21 +72,33 @@ def system(form: StandardForm, penalties: Penalties) -> Float[Array, "variables 
     return form.hessian + weighted + jnp.diag(penalties.bounds + proximal(form))
 
 
+def governing(split: Split, penalties: Penalties) -> Governing:
+    """The iterate as a step with these penalties sees it."""
+    point = split.point
+    return Governing(point.x, split.rows + point.y / penalties.rows, split.bounds + point.w / penalties.bounds)
+
+
+def split_at(form: StandardForm, penalties: Penalties, state: Governing) -> Split:
+    """The iterate after steps with these penalties."""
+    rows, bounds = _projected(form, state)
+    y, w = penalties.rows * (state.rows - rows), penalties.bounds * (state.bounds - bounds)
+    return Split(Point(state.x, y, w), rows, bounds)
+
+
 def split_step(
-    form: StandardForm, solve: Callable[[Array], Array], penalties: Penalties, relaxation: Array, state: Split
-) -> Split:
+    form: StandardForm, solve: Callable[[Array], Array], penalties: Penalties, relaxation: Array, state: Governing
+) -> Governing:
     """One over-relaxed step; `solve` applies the inverse of `system`."""
-    point, rho = state.point, penalties
-    right = proximal(form) * point.x - form.linear + form.matrix.T @ (rho.rows * state.rows - point.y)
-    solved = solve(right + rho.bounds * state.bounds - point.w)
-    rows, y = _projected(form.matrix @ solved, state.rows, point.y, rho.rows, relaxation, form.lower, form.upper)
-    bounds, w = _projected(solved, state.bounds, point.w, rho.bounds, relaxation, form.low, form.high)
-    return Split(Point(relaxation * solved + (1 - relaxation) * point.x, y, w), rows, bounds)
+    rows, bounds = _projected(form, state)
+    right = proximal(form) * state.x - form.linear + penalties.bounds * (2 * bounds - state.bounds)
+    solved = solve(right + form.matrix.T @ (penalties.rows * (2 * rows - state.rows)))
+    return Governing(
+        state.x + relaxation * (solved - state.x),
+        state.rows + relaxation * (form.matrix @ solved - rows),
+        state.bounds + relaxation * (solved - bounds),
+    )
 
 
-def _projected(
-    value: Array, copy: Array, multiplier: Array, rho: Array, relaxation: Array, lower: Array, upper: Array
-) -> tuple[Array, Array]:
-    relaxed = relaxation * value + (1 - relaxation) * copy + multiplier / rho
-    projected = jnp.clip(relaxed, lower, upper)
-    return projected, rho * (relaxed - projected)
+def _projected(form: StandardForm, state: Governing) -> tuple[Array, Array]:
+    """The copies, between their sides."""
+    return jnp.clip(state.rows, form.lower, form.upper), jnp.clip(state.bounds, form.low, form.high)

@@ -10,6 +10,9 @@ from jaxtyping import Array, Float
 from .covariance import dense, symmetric
 from .gain import AbstractGain, Features, Uncertainty
 
+WIDE = 12
+"""The size of the state up to which products with blocks of zeros cost less than more products."""
+
 
 class KalmanGain(AbstractGain):
     r"""The gain of the Kalman filter, by the Riccati recursion of the covariance in Joseph's form,
@@ -44,9 +47,11 @@ class KalmanGain(AbstractGain):
     def shared(
         self, model: Any, memory: Float[Array, "state state"], features: Features
     ) -> tuple[
-        Float[Array, "state observation"], Float[Array, "state state"], Uncertainty, Float[Array, "state state"]
+        Float[Array, "state observation"], Float[Array, "state state"], Uncertainty | None, Float[Array, "state state"]
     ]:
         F, H, R = features.transition, features.observation_map, dense(features.observation_noise)
+        if len(F) > WIDE:
+            return super().shared(model, memory, features)
         cross, predicted, seen, S = _expected(memory, features)
         K, W = _weighed(seen, S)
         # Of one small matrix for all sequences an operation costs its call alone: all that I - KH and K multiply is one
@@ -80,7 +85,7 @@ def _weighed(
     if not 2 < len(S) < 8:
         W = whitener_of(S)
         return (seen @ W.T) @ W, W
-    factor = jnp.linalg.cholesky(S)
+    factor = jnp.linalg.cholesky(S, symmetrize_input=False)
     # NaN in one row of the factor is NaN in all of the gain, by the first or by the second solution.
     factor = jnp.where((jnp.diagonal(factor) ** 2 > _rounding(S))[:, None], factor, jnp.nan)
     return cho_solve((factor, True), seen.T).T, solve_triangular(factor, jnp.eye(len(S), dtype=S.dtype), lower=True)

@@ -93,7 +93,7 @@ def _in_one_product(
 
     Many sequences share the matrix, and each of them has one product in the place of three.
     """
-    mean = jnp.concatenate([moved, K], axis=1) @ jnp.concatenate([features.previous, features.observation])
+    mean = jnp.concatenate([features.previous, features.observation]) @ jnp.concatenate([moved, K], axis=1).T
     if moment.control is None:
         return mean
     still = jnp.zeros_like(features.previous)

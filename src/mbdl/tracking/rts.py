@@ -121,7 +121,7 @@ def _in_one_product(G: Array, transition: Array, mean: Array, smoothed: Array, m
     Many sequences share the matrix, and none of them needs the prediction.
     """
     both = jnp.concatenate([jnp.eye(len(G), dtype=G.dtype) - G @ transition, G], axis=1)
-    before = both @ jnp.concatenate([mean, smoothed])
+    before = jnp.concatenate([mean, smoothed]) @ both.T
     return before if moved is None else before - G @ moved
 
 
