@@ -1,6 +1,7 @@
 """The search for a quadratic program's solution: splitting, active sets, and an interior-point method for the rest."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -148,12 +149,33 @@ def _rest(form: StandardForm, tolerance: Array, start: Split, progress: Progress
 @_rest.def_vmap
 def _(size: int, batched: Any, *arguments: Any) -> tuple[Found, Any]:
     """Of a batch the instances that are not solved, some at a time."""
-    *others, found = arguments
-    found = jax.tree.map(lambda a, b: a if b else jnp.broadcast_to(a, (size, *a.shape)), found, batched[-1])
-    many, shared = eqx.partition((*others, found), (*batched[:-1], jax.tree.map(lambda _: True, found)))
-    rest = jax.vmap(lambda many: _rest.fun(*eqx.combine(many, shared)))
+    program, state = arguments[:2], arguments[2:]
+    state = jax.tree.map(lambda a, b: a if b else jnp.broadcast_to(a, (size, *a.shape)), state, tuple(batched[2:]))
+    found = _rest_of_batch(size, tuple(jax.tree.leaves(batched[:2])), program, state)
+    return found, jax.tree.map(lambda _: True, found)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _rest_of_batch(size: int, batched: tuple[bool, ...], program: Any, state: Any) -> Found:
+    """The rest of a batch, traced once, however often JAX looks through the loops around it.
+
+    Args:
+        size: of the batch.
+        batched: which arrays of the program are.
+        program: the form, and the tolerance.
+        state: the start, the progress and what was found, all batched.
+    """
+    found = state[-1]
+    batches = (jax.tree.structure(program).unflatten(batched), jax.tree.map(lambda _: True, state))
+    many, shared = eqx.partition((program, state), batches)
+
+    def rest_of(many: Any) -> Found:
+        program, state = eqx.combine(many, shared)
+        return _rest.fun(*program, *state)
+
+    rest = jax.vmap(rest_of)
     if size <= (width := max(LEAST_WIDTH, size // PARTS)):
-        return rest(many), jax.tree.map(lambda _: True, found)
+        return rest(many)
     # One array of each: XLA takes long to compile one that gathers from many.
     many, many_of = _packed(many)
     ended, found_of = _packed(found)
@@ -162,13 +184,13 @@ def _(size: int, batched: Any, *arguments: Any) -> tuple[Found, Any]:
         left, ended = carry
         (places,) = jnp.nonzero(left, size=width, fill_value=size)
         taken = many_of(many.at[places].get(mode="clip"))
-        taken = eqx.tree_at(lambda t: t[-1].code, taken, jnp.where(places < size, taken[-1].code, STOPPED))
+        code = jnp.where(places < size, taken[1][-1].code, STOPPED)
+        taken = eqx.tree_at(lambda t: t[1][-1].code, taken, code)
         ended = ended.at[places].set(_packed(rest(taken))[0], mode="drop")
         return left.at[places].set(False, mode="drop"), ended
 
     carry = (found.code == SEARCHING, ended)
-    _, ended = jax.lax.while_loop(lambda carry: jnp.any(carry[0]), some, carry)
-    return found_of(ended), jax.tree.map(lambda _: True, found)
+    return found_of(jax.lax.while_loop(lambda carry: jnp.any(carry[0]), some, carry)[1])
 
 
 def _packed(tree: Any) -> tuple[Float[Array, "batch numbers"], Callable[[Array], Any]]:
