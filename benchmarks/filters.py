@@ -26,7 +26,7 @@ TOLERANCE = 1e-4
 def run(
     *,
     rounds: int = 15,
-    sizes: tuple[int, ...] = (2, 4, 6, 10),
+    sizes: tuple[int, ...] = (2, 4, 6, 10, 16, 32),
     steps: int = 100,
     many: int = 1000,
     few: int = 10,
