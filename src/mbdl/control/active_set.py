@@ -121,6 +121,7 @@ def _inverse(matrix: Array, regularised: Array) -> tuple[Array, Array]:
     $M^{-1} (I - \epsilon M^{-1})^2$, which is nothing along it.
 
     Squared, since the first factor leaves the square root of the precision, which the inverse would raise to one.
+    No derivative goes through it: what it solves is corrected by the system itself, which has one.
     """
     matrix, small = jax.lax.stop_gradient(matrix), small_of(matrix)
     root = inverse_root(matrix)
