@@ -85,6 +85,21 @@ def test_two_policies_meet_the_same_noise():
         one.difference(longer)
 
 
+def test_a_state_that_is_known_and_seen_draws_no_noise_for_it():
+    how = {"process_noise": 0.1 * jnp.eye(2), "initial_mean": jnp.ones(2)}
+    zero, drawn = jnp.zeros((2, 2)), []
+    for given in ({}, {"initial_covariance": zero, "observation_noise": zero}):
+        plant = control.LinearSystem(0.9 * jnp.eye(2), jnp.ones((2, 1)), **how, **given)
+        runs = control.simulate(plant, control.LQR(plant, cost()), KEY, steps=5, runs=3, cost=cost())
+        np.testing.assert_array_equal(runs.observations, runs.states[:, :-1])
+        drawn.append(runs.states)
+        ranks = [
+            tracking.factor_of(c).shape[1] for c in (plant.model.initial_covariance, plant.model.observation_noise)
+        ]
+        assert ranks == ([2, 2] if given else [0, 0])
+    np.testing.assert_array_equal(*drawn)
+
+
 def test_the_table_of_policies_has_paired_differences():
     plant = system(observation=jnp.eye(2), observation_noise=jnp.zeros((2, 2)))
     policies = {"LQR": control.LQR(plant, cost()), "other": control.LinearFeedback(jnp.array([[0.2, 1.0]])),

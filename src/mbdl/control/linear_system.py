@@ -50,17 +50,20 @@ def LinearSystem(
     matrix = floating(as_leaf(transition))
     size, dtype = matrix.shape[0], matrix.dtype
     seen = jnp.eye(size, dtype=dtype) if observation is None else floating(as_leaf(observation))
-    zero = jnp.zeros((size, size), dtype)
-    rows = seen.shape[0]
+
+    def or_none(covariance: Any, size: int) -> Any:
+        """A covariance, or one of rank zero, for which nothing is drawn."""
+        return tracking.Factor(jnp.zeros((size, 0), dtype)) if covariance is None else covariance
+
     return StateSpace(
         tracking.LinearGaussian(
             transition=matrix,
             observation=seen,
             control=control,
             process_noise=process_noise,
-            observation_noise=jnp.zeros((rows, rows), dtype) if observation_noise is None else observation_noise,
+            observation_noise=or_none(observation_noise, seen.shape[0]),
             initial_mean=jnp.zeros(size, dtype) if initial_mean is None else initial_mean,
-            initial_covariance=zero if initial_covariance is None else initial_covariance,
+            initial_covariance=or_none(initial_covariance, size),
             starts="at",
         )
     )
