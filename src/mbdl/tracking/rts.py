@@ -106,13 +106,19 @@ def smoothed_back(model: AbstractModel, gain: AbstractSmootherGain, filtered: Es
         cross = None if before_covariance is None else smoothed_covariance @ G.T
         return (memory, before, smoothed, before_covariance), (before, before_covariance, cross)
 
-    xs = (mean, covariance, filtered, at_once(moments, mean, covariance, filtered))
+    ahead = at_once(moments, mean, covariance, filtered)
+    initial = jax.tree.map(lambda leaf: leaf[0], (mean, covariance, filtered, ahead))
+    # The step to the initial state stands by itself, so that the loop reads the filter's own arrays: to put the initial
+    # state before them turns batch and time axes twice.
+    earlier = jax.tree.map(lambda leaf: leaf[:-1], (filtered.mean, filtered.covariance))
+    xs = (*earlier, *jax.tree.map(lambda leaf: leaf[1:], (filtered, ahead)))
     last = jax.tree.map(lambda leaf: leaf[-1], filtered)
     carry = (gain.init(model), last.mean, 2 * last.mean - last.predicted_mean, last.covariance)
-    if eqx.filter_eval_shape(back, carry, jax.tree.map(lambda leaf: leaf[-1], xs))[0][3] is None:
+    if eqx.filter_eval_shape(back, carry, initial)[0][3] is None:
         carry = (*carry[:3], None)  # a gain without covariances, behind a filter that has them
-    backwards = loop(back, carry, jax.tree.map(_reversed, xs), length=steps)[1]
-    return assembled(filtered, *jax.tree.map(_reversed, backwards))
+    carry, backwards = loop(back, carry, jax.tree.map(_reversed, xs), length=steps - 1)
+    _, first = back(carry, initial)
+    return assembled(filtered, *jax.tree.map(_preceded, first, jax.tree.map(_reversed, backwards)))
 
 
 def _in_one_product(G: Array, transition: Array, mean: Array, smoothed: Array, moved: Array | None) -> Array:
@@ -127,3 +133,7 @@ def _in_one_product(G: Array, transition: Array, mean: Array, smoothed: Array, m
 
 def _reversed(leaf: Array) -> Array:
     return leaf[::-1]
+
+
+def _preceded(first: Array, rest: Array) -> Array:
+    return jnp.concatenate([first[None], rest])
