@@ -40,12 +40,13 @@ def _cases():
             ),
             tracking.Inputs(observations()),
         ),
+        "one observation": (linear(), tracking.Inputs(observations()[:1])),
         "no noise at all": (linear(process_noise=tracking.Factor(jnp.zeros((2, 1)))), tracking.Inputs(observations())),
     }
 
 
 CASES = ["plain", "control", "at, with control", "gaps and control", "at, with gaps and control", "varying"]
-CASES += ["known initial state", "a state without noise, initially known", "no noise at all"]
+CASES += ["known initial state", "a state without noise, initially known", "one observation", "no noise at all"]
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -50,13 +50,15 @@ class KalmanGain(AbstractGain):
         Float[Array, "state observation"], Float[Array, "state state"], Uncertainty | None, Float[Array, "state state"]
     ]:
         F, H, R = features.transition, features.observation_map, dense(features.observation_noise)
-        if len(F) > WIDE:
-            return super().shared(model, memory, features)
         cross, predicted, seen, S = _expected(memory, features)
         K, W = _weighed(seen, S)
+        rest = jnp.eye(len(F), dtype=F.dtype) - K @ H
+        if len(F) > WIDE:
+            covariance = symmetric(rest @ predicted @ rest.T + K @ R @ K.T)
+            return K, rest @ F, Uncertainty(covariance, predicted, cross, S, W), covariance
         # Of one small matrix for all sequences an operation costs its call alone: all that I - KH and K multiply is one
         # product, some blocks of which are zero. With a matrix for each sequence the zeros would cost.
-        weights = jnp.concatenate([jnp.eye(len(F), dtype=F.dtype) - K @ H, K], axis=1)
+        weights = jnp.concatenate([rest, K], axis=1)
         zero = jnp.zeros_like(seen)
         blocks = jnp.block([[predicted, zero, F], [zero.T, R, zero.T]])
         sides, moved = jnp.split(weights @ blocks, [weights.shape[1]], axis=1)
