@@ -108,17 +108,14 @@ class NetworkOfUnits:
 
     def _maps(self) -> tuple[Any, Any]:
         """The transition and the observation of a batch of states."""
-        torch, model = peers.torch(), self.model
+        torch = peers.torch()
+        model: Any = self.model
         if isinstance(model, tracking.LinearGaussian):
             F, H = _tensor(model.transition), _tensor(model.observation)
             return lambda s: s @ F.T, lambda s: s @ H.T
-        lorenz: Any = model.transition
+        lorenz = model.transition
         step, order = float(lorenz.step), lorenz.order
-        sigma, rho, beta = (float(value) for value in (lorenz.sigma, lorenz.rho, lorenz.beta))
-        fixed = torch.tensor([[-sigma, sigma, 0.0], [rho, -1.0, 0.0], [0.0, 0.0, -beta]])
-        by_first = torch.zeros(3, 3)
-        by_second, by_third = by_first.clone(), by_first.clone()
-        by_third[1, 0], by_second[2, 0] = -1.0, 1.0
+        fixed, by_second, by_third = map(_tensor, lorenz_rates(lorenz))
         H = _tensor(model.observation.matrix)
 
         def transit(states: Any) -> Any:
@@ -130,6 +127,15 @@ class NetworkOfUnits:
             return torch.bmm(F, states[:, :, None])[:, :, 0]
 
         return transit, lambda s: s @ H.T
+
+
+def lorenz_rates(lorenz: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The matrix of the Lorenz system where the state is zero, and what the second and the third state add to it."""
+    sigma, rho, beta = (float(value) for value in (lorenz.sigma, lorenz.rho, lorenz.beta))
+    fixed = np.array([[-sigma, sigma, 0.0], [rho, -1.0, 0.0], [0.0, 0.0, -beta]], np.float32)
+    by_second, by_third = np.zeros_like(fixed), np.zeros_like(fixed)
+    by_second[2, 0], by_third[1, 0] = 1.0, -1.0
+    return fixed, by_second, by_third
 
 
 def _tensor(array: Any) -> Any:

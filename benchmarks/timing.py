@@ -19,12 +19,15 @@ class Contender:
             what it needs is not installed.
         note: a remark on the result, known once it has been built.
         preparation: seconds of preparation, where the contender knows them better than `measure`.
+        check: called before the program is built, and not timed: raises where the contender does not compute what the
+            others do, and returns the note.
     """
 
     name: str
     build: Callable[[], Callable[[], Any]]
     note: str = ""
     preparation: float | None = None
+    check: Callable[[], str] | None = None
 
 
 class Missing(Exception):
@@ -77,6 +80,8 @@ def measure(contenders: list[Contender], *, rounds: int, pause: float = 0.05) ->
     for contender in contenders:
         result = Measured(contender.name)
         try:
+            if contender.check is not None:
+                contender.note = contender.check()
             start = clock()
             program = contender.build()
             jax.block_until_ready(program())

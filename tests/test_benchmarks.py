@@ -228,8 +228,35 @@ def test_kalmannet_tables_have_the_step_and_the_forward_pass():
 
     step, forward = _by_name(kalmannet.run(rounds=1, steps=2, batch=2, systems=("linear 2×2",)))
     for measured in (step, forward):
-        assert len(measured["mbdl"].times) == 1
-        assert all("not installed" in m.reason for name, m in measured.items() if name != "mbdl")
+        ran = {"mbdl", "JAX, a plain scan"}
+        assert {name for name, m in measured.items() if len(m.times) == 1} == ran
+        assert all("not installed" in m.reason for name, m in measured.items() if name not in ran)
+        assert measured["JAX, a plain scan"].note.startswith("first estimates differ by")
+
+
+@pytest.mark.parametrize("system", ["linear 2×2", "Lorenz 3×3"])
+def test_a_plain_scan_trains_kalmannet_as_the_library_does(system):
+    from benchmarks import kalmannet, kalmannet_scan, training_step
+    from mbdl import core, tracking
+
+    rule, ys, states = kalmannet.problem(system, steps=3, batch=2)
+    plain = core.resolve(rule)
+    filtered = kalmannet_scan.filtering(plain.model, *kalmannet.nominal(rule))
+    parameters = kalmannet_scan.parameters_of(plain.gain.network)
+    np.testing.assert_allclose(filtered(parameters, ys), jax.vmap(rule)(ys).mean, rtol=1e-4, atol=1e-4)
+    ours = training_step.step(rule, ys, states, loss=tracking.state_error)
+    theirs = kalmannet_scan.train(filtered, parameters, ys, states, training_step.LEARNING_RATE)
+    losses = np.array([[ours(), theirs()] for _ in range(3)])
+    np.testing.assert_allclose(losses[:, 0], losses[:, 1], rtol=1e-4)
+    assert losses[2, 0] < 0.999 * losses[0, 0]
+
+
+def test_kalmannet_is_not_timed_against_what_computes_something_else(monkeypatch):
+    from benchmarks import kalmannet, kalmannet_scan
+
+    monkeypatch.setattr(kalmannet_scan, "normalise", lambda feature: feature)
+    with pytest.raises(AssertionError, match="a plain scan computes something else"):
+        list(kalmannet.run(rounds=1, steps=2, batch=2, systems=("linear 2×2",)))
 
 
 def test_quadratic_programs_are_measured_against_the_active_set():
