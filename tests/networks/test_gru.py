@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 
 from mbdl import networks
 
@@ -24,6 +25,23 @@ def test_a_step_is_its_formula_gate_by_gate(x64):
     z = sigmoid(W_z @ x + b_z + U_z @ h + c_z)
     n = np.tanh(W_n @ x + b_n + r * (U_n @ h + c_n))
     np.testing.assert_allclose(gru(jnp.asarray(h), jnp.asarray(x)), (1 - z) * n + z * h, rtol=1e-12)
+
+
+def test_its_derivatives_are_those_of_central_differences_in_both_modes(x64):
+    gru = networks.GRU(3, 4, dtype=jnp.float64, key=jax.random.key(0))
+    h, x = jax.random.normal(jax.random.key(1), (2, 4), jnp.float64)
+    check_grads(lambda gru, h, x: gru(h, x), (gru, h, x[:3]), order=2, atol=1e-6, rtol=1e-6)
+
+
+def test_a_recursion_stores_one_array_for_the_slopes_of_a_unit():
+    gru = networks.GRU(3, 4, key=jax.random.key(0))
+
+    def last(gru, xs):
+        return jnp.sum(jax.lax.scan(lambda h, x: (gru(h, x), None), jnp.zeros(4), xs)[0])
+
+    _, pullback = jax.vjp(lambda gru: last(gru, jnp.ones((100, 3))), gru)
+    stored = sum(leaf.size for leaf in jax.tree.leaves(pullback) if leaf.shape[:1] == (100,))
+    assert stored == 100 * (3 + 4 + 5 * 4)  # the input, the hidden state before, and the slopes
 
 
 def test_it_holds_as_many_numbers_as_the_unit_of_pytorch_and_draws_them_within_its_bound():

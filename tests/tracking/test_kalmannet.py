@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 from tracking.rules import inputs, linear, nonlinear, observations
 
 import mbdl
@@ -173,6 +174,14 @@ def test_a_difference_of_zero_has_the_derivative_zero_and_any_other_unit_length(
     np.testing.assert_allclose(jnp.linalg.norm(tracking.UnitNorm()(jnp.array([1e-9, 0.0, 2e-9]))), 1.0, rtol=1e-6)
     with pytest.raises(ValueError, match="must be positive"):
         tracking.Saturation(jnp.array([1.0, 0.0]))
+
+
+def test_a_unit_length_has_the_derivatives_of_its_formula(x64):
+    check_grads(tracking.UnitNorm(), (jnp.array([0.3, -0.4, 1.2]),), order=2, atol=1e-6, rtol=1e-6)
+    # Below the smallest norm the feature is divided by a constant.
+    slope = jax.jacobian(tracking.UnitNorm())(jnp.array([3e-13, 0.0]))
+    np.testing.assert_allclose(slope, 1e12 * jnp.eye(2), rtol=1e-12)
+    assert np.all(np.isfinite(jax.hessian(lambda v: jnp.sum(tracking.UnitNorm()(v)))(jnp.zeros(2))))
 
 
 def test_other_units_change_neither_the_estimates_nor_their_gradient(x64):

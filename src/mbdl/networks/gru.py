@@ -83,8 +83,35 @@ class GRU(eqx.Module):
             )
         of_input = self.input_weight @ x + self.input_bias
         of_hidden = self.hidden_weight @ hidden + self.hidden_bias
-        size = self.hidden_size
-        opened = jax.nn.sigmoid(of_input[: 2 * size] + of_hidden[: 2 * size])
-        reset, update = opened[:size], opened[size:]
-        candidate = jnp.tanh(of_input[2 * size :] + reset * of_hidden[2 * size :])
-        return candidate + update * (hidden - candidate)
+        return _gated(of_input, of_hidden, hidden)
+
+
+@jax.custom_jvp
+def _gated(of_input: Float[Array, " gates"], of_hidden: Float[Array, " gates"], hidden: Float[Array, " size"]) -> Array:
+    """The next hidden state from what the three gates are of, input and hidden state apart."""
+    _, update, candidate, _ = _gates(of_input, of_hidden)
+    return candidate + update * (hidden - candidate)
+
+
+@_gated.defjvp
+def _(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
+    # All slopes in one array: an unfolding stores it for each step, in the place of eight.
+    of_input, of_hidden, hidden = primals
+    reset, update, candidate, remembered = _gates(of_input, of_hidden)
+    of_candidate = (1 - update) * (1 - candidate**2)
+    of_reset = of_candidate * remembered * reset * (1 - reset)
+    of_update = (hidden - candidate) * update * (1 - update)
+    slopes = jnp.concatenate([of_reset, of_update, of_candidate, of_candidate * reset, update])
+    from_input, from_hidden, from_before = tangents
+    split = 2 * len(hidden)
+    moved = [from_input[:split] + from_hidden[:split], from_input[split:], from_hidden[split:], from_before]
+    change = jnp.sum((slopes * jnp.concatenate(moved)).reshape(5, -1), axis=0)
+    return candidate + update * (hidden - candidate), change
+
+
+def _gates(of_input: Array, of_hidden: Array) -> tuple[Array, Array, Array, Array]:
+    """The two gates, the candidate, and what the first gate lets through to it."""
+    size = len(of_input) // 3
+    opened = jax.nn.sigmoid(of_input[: 2 * size] + of_hidden[: 2 * size])
+    reset, update, remembered = opened[:size], opened[size:], of_hidden[2 * size :]
+    return reset, update, jnp.tanh(of_input[2 * size :] + reset * remembered), remembered

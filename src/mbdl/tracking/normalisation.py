@@ -4,6 +4,7 @@ import abc
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -36,10 +37,25 @@ class UnitNorm(AbstractNormalisation):
     """
 
     def __call__(self, feature: Float[Array, " size"]) -> Float[Array, " size"]:
-        square = jnp.sum(feature**2)
-        nonzero = square > 0
-        norm = jnp.sqrt(jnp.where(nonzero, square, 1.0))
-        return jnp.where(nonzero, feature / jnp.maximum(norm, SMALLEST_NORM), 0.0)
+        return _direction(feature)
+
+
+@jax.custom_jvp
+def _direction(feature: Float[Array, " size"]) -> Float[Array, " size"]:
+    return feature / jnp.maximum(jnp.sqrt(jnp.sum(feature**2)), SMALLEST_NORM)
+
+
+@_direction.defjvp
+def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    # A recursion stores the direction and one number for each step.
+    (feature,), (change,) = primals, tangents
+    square = jnp.sum(feature**2)
+    norm = jnp.sqrt(jnp.where(square > 0, square, 1.0))
+    bounded = jnp.maximum(norm, SMALLEST_NORM)
+    direction = feature / bounded
+    along = jnp.where(norm > SMALLEST_NORM, direction, 0.0)
+    inverse = jnp.where(square > 0, 1 / bounded, 0.0)
+    return direction, inverse * (change - along * jnp.sum(along * change))
 
 
 class Saturation(AbstractNormalisation):
