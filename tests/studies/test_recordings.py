@@ -2,11 +2,12 @@
 
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from studies.tiny_tracking import assignments
 
-from mbdl import report, studies
+from mbdl import report, studies, tracking
 from mbdl.studies.tracking.own_settings import OwnSettings, model_of, splits
 from mbdl.studies.tracking.recordings import read_recordings
 
@@ -160,6 +161,50 @@ def test_a_model_of_ones_own_is_imported(recording, tmp_path):
     file.write_text(file.read_text().replace("constant_velocity", "constant_acceleration"))
     with pytest.raises(ValueError, match="has 3 states and the recordings 2"):
         OwnSettings(data=str(recording), model=f"{file}:model")
+
+
+MINE = """
+import jax.numpy as jnp
+import numpy as np
+from mbdl import tracking
+
+still = np.array([[1.0, 1.0], [0.0, 1.0]])
+
+
+def model(transition, process_noise):
+    return tracking.LinearGaussian(
+        transition=transition, observation=np.eye(1, 2), process_noise=process_noise, observation_noise=np.eye(1),
+        initial_mean=np.zeros(2), initial_covariance=np.eye(2),
+    )
+
+
+singular = model(still, np.diag([0.0, 0.1]))
+varying = model(tracking.TimeVarying(jnp.stack([jnp.asarray(still)] * 12)), 0.1 * np.eye(2))
+"""
+
+
+@pytest.mark.parametrize(("name", "learned"), [("singular", 4 + 1), ("varying", 3 + 1)])
+def test_a_model_with_a_singular_covariance_or_parameters_in_time_goes_through(recording, tmp_path, name, learned):
+    file = tmp_path / "mine.py"
+    file.write_text(MINE, encoding="utf-8")
+    given = [f"data={recording}", f"model={file}:{name}", *assignments(BUDGET)]
+    results = studies.execute(studies.prepare(studies.study("tracking-own"), out=tmp_path / "own", assignments=given))
+    rows = {row["name"]: row["cells"] for row in results["tables"][0]["rows"]}
+    assert all(np.isfinite(cells["state"]["value"]) for cells in rows.values())
+    assert rows["filter-noise"]["learned"] == learned
+    # One sequence has no spread.
+    assert all("error" not in cells["state"] for cells in rows.values())
+
+
+def test_a_random_walk_goes_further_in_a_longer_time(tmp_path):
+    generator = np.random.default_rng(1)
+    durations = np.tile([0.5, 4.0], 20)
+    position = np.cumsum(generator.normal(size=40) * np.sqrt(durations))
+    path = tmp_path / "irregular.npz"
+    np.savez(path, observations=position[:, None], duration=durations)
+    model = model_of(OwnSettings(data=str(path), model="random-walk", q2=2.0))
+    moment = tracking.Moment(jnp.asarray(1), None, jnp.asarray(4.0))
+    np.testing.assert_allclose(tracking.dense(model.process_noise_at(moment)), [[8.0]])
 
 
 def test_a_model_that_has_no_form_in_a_file_is_refused_before_anything_is_trained(recording, tmp_path):

@@ -166,3 +166,13 @@ def test_spread_parameters_out_of_range_raise(spread, message):
 def test_what_is_no_model_raises():
     with pytest.raises(TypeError, match="UnscentedKalmanFilter: expected a model of mbdl.tracking, got Array"):
         tracking.UnscentedKalmanFilter(jnp.eye(2))
+
+
+def test_a_factor_whose_square_single_precision_does_not_hold_is_refused():
+    def model(factor):
+        return nonlinear(initial_covariance=tracking.Factor(jnp.asarray(factor, jnp.float32)))
+
+    with pytest.raises(ValueError, match=r"condition of 1e\+05, whose square float32 does not hold. Use float64"):
+        tracking.UnscentedKalmanFilter(model([[8e4, -0.6], [6e4, 0.8]]))
+    for held in ([[1e5, 0.0], [0.0, 1.0]], [[1.0], [1.0]], [[1.0, 0.0], [0.0, 0.0]], np.zeros((2, 0))):
+        tracking.UnscentedKalmanFilter(model(held))

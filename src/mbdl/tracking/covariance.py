@@ -121,6 +121,27 @@ def as_covariance(value: Any, size: int | None, what: str) -> Any:
     return value
 
 
+def check_square(covariance: Any, what: str) -> None:
+    """Raise for a factor that knows a direction which its square, rounded, does not know any more.
+
+    Raises:
+        ValueError: saying which precision or form holds it.
+    """
+    known = concrete(covariance.factor) if isinstance(covariance, Factor) else None
+    if known is None or not known.size:
+        return
+    precision = np.finfo(known.dtype).eps
+    length = np.linalg.norm(known, axis=1)
+    values = np.linalg.svd(known.astype(np.float64) / np.where(length > 0, length, 1.0)[:, None], compute_uv=False)
+    relative = values / values[0] if values[0] > 0 else values
+    lost = (relative > 10 * len(known) * precision) & (relative**2 < 10 * len(known) * precision)
+    if np.any(lost):
+        raise ValueError(
+            f"{what}: the factor of the initial covariance has a condition of {1 / np.min(relative[lost]):.1g}, whose "
+            f"square {known.dtype} does not hold. Use float64, or tracking.KalmanFilter with tracking.SquareRootGain"
+        )
+
+
 def _check_semidefinite(matrix: np.ndarray, what: str) -> None:
     precision = np.finfo(matrix.dtype).eps
     matrix = matrix.astype(np.float64)

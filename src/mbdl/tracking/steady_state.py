@@ -98,17 +98,14 @@ def _invariant(model: Any, at: Any) -> tuple[Array, Array, Array, Array]:
     Raises:
         ValueError: for a parameter that is a function of the moment, or a state of another size.
     """
-    linear = isinstance(model, LinearGaussian)
-    names = (*(("transition", "observation") if linear else ()), "process_noise", "observation_noise")
-    first = Moment(jnp.zeros((), jnp.int32))
-    varying = [name for name in names if _varies(getattr(model, name), first)]
-    if varying:
+    if varying := varying_parameters(model):
         raise ValueError(
             f"SteadyStateGain: {', '.join(varying)} of the model varies with the moment, and a filter settles only "
             "where nothing varies. Give matrices, or use tracking.KalmanGain"
         )
     if at is not None and at.shape != model.initial_mean.shape:
         raise ValueError(f"SteadyStateGain: at has shape {at.shape}; expected {model.initial_mean.shape}, a state")
+    first = Moment(jnp.zeros((), jnp.int32))
     state = model.initial_mean if at is None else at
     return (
         model.transit_jacobian(state, first),
@@ -118,8 +115,15 @@ def _invariant(model: Any, at: Any) -> tuple[Array, Array, Array, Array]:
     )
 
 
+def varying_parameters(model: Any) -> list[str]:
+    """Which matrices of a model depend on the time, where there are no controls and no durations."""
+    linear = isinstance(model, LinearGaussian)
+    names = (*(("transition", "observation") if linear else ()), "process_noise", "observation_noise")
+    first = Moment(jnp.zeros((), jnp.int32))
+    return [name for name in names if _varies(getattr(model, name), first)]
+
+
 def _varies(parameter: Any, first: Moment) -> bool:
-    """Whether a parameter depends on the time, where there are no controls and no durations."""
     if not callable(parameter):
         return False
     return reads(lambda time: parameter(first._replace(time=time)), first.time)[0]

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 from mbdl.core import as_leaf
 from mbdl.core.checks import concrete, finite, positive
 
-from .covariance import dense, semidefinite_cholesky, symmetric
+from .covariance import check_square, dense, semidefinite_cholesky, symmetric
 from .estimates import Estimates
 from .filter import AbstractFilter
 from .gain import Uncertainty, masked_noise
@@ -54,7 +54,8 @@ class UnscentedKalmanFilter(AbstractFilter):
         kappa: $\kappa$, above $-n$.
 
     Raises:
-        ValueError: for spread parameters out of their range; when it runs, as `KalmanFilter` does.
+        ValueError: for spread parameters out of their range, or a factor of the initial covariance whose square the
+            precision does not hold; when it runs, as `KalmanFilter` does.
 
     Differentiable in: the observations, the controls, the spread parameters, and every array of the model; of a
     singular covariance along changes that keep its null space.
@@ -83,6 +84,7 @@ class UnscentedKalmanFilter(AbstractFilter):
         what = "UnscentedKalmanFilter"
         if not isinstance(model, AbstractModel):
             raise TypeError(f"{what}: expected a model of mbdl.tracking, got {type(model).__name__}")
+        check_square(model.initial_covariance, what)
         self.model = model
         self.alpha = positive(as_leaf(alpha), f"{what}: alpha")
         self.beta = finite(as_leaf(beta), f"{what}: beta")

@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +17,7 @@ from mbdl.studies.study import Run, Stage, Study
 from mbdl.studies.tracking.case import decibels
 from mbdl.studies.tracking.own_settings import OwnSettings, model_of, splits
 from mbdl.studies.tracking.recordings import Recordings
+from mbdl.tracking.steady_state import varying_parameters
 from mbdl.training import supervised, unsupervised
 
 RULES: dict[str, tuple[str, form.Strategy]] = {
@@ -31,8 +33,9 @@ def make_rule(settings: OwnSettings, name: str, key: Any) -> Any:
     model = model_of(settings)
     if name == "kalmannet":
         irregular = splits(settings)["train"].duration is not None
-        # A filter with irregular samples does not settle.
-        return tracking.KalmanNet(model, key=key, nominal=tracking.KalmanGain() if irregular else None)
+        # A filter with irregular samples, or of a model that varies in time, does not settle.
+        settles = not irregular and not varying_parameters(model)
+        return tracking.KalmanNet(model, key=key, nominal=None if settles else tracking.KalmanGain())
     rule = tracking.kalman_filter_of(model)
     return rule if name == "filter" else _learned_noise(rule)
 
@@ -41,6 +44,11 @@ def _learned_noise(rule: Any) -> Any:
     """The rule with what can be learned of its covariances: a matrix, a factor, or a spectral density."""
     for name in ("process_noise", "observation_noise"):
         noise = getattr(rule.model, name)
+        if not callable(noise) and not isinstance(noise, tracking.Factor):
+            factor = tracking.factor_of(noise)
+            if bool(jnp.any(jnp.diagonal(factor) == 0)):  # singular: no matrix that stays positive definite
+                noise = tracking.Factor(factor)
+                rule = eqx.tree_at(lambda r, name=name: getattr(r.model, name), rule, noise)
         if isinstance(noise, tracking.Factor):
             rule = mbdl.learn(rule, lambda r, name=name: getattr(r.model, name).factor)
         elif isinstance(noise, tracking.KinematicNoise):
@@ -178,6 +186,8 @@ def study_results(run: Run) -> dict[str, Any]:
         for key in ("state", "prediction"):
             if found.get(key):
                 cells[key] = decibels(np.asarray(found[key]))
+                if len(found[key]) == 1:
+                    del cells[key]["error"]
         for key in ("likelihood", "consistency"):
             if key in found:
                 cells[key] = float(np.mean(found[key]))
@@ -185,7 +195,8 @@ def study_results(run: Run) -> dict[str, Any]:
     test = parts["test"]
     caption = (
         f"Means over {test.runs} test sequences of {test.observations.shape[1]} observations, in dB ± the standard "
-        "error over sequences. A consistent filter has a normalised innovation squared of one a component."
+        "error over sequences, where there are several. A consistent filter has a normalised innovation squared of one "
+        "a component."
     )
     trajectory = run["trajectory"]
     lines: list[dict[str, Any]] = [{"name": "observed", "title": "observed", "points": True}]

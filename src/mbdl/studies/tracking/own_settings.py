@@ -76,7 +76,7 @@ def model_of(settings: OwnSettings) -> tracking.AbstractModel:
         return tracking.LinearGaussian(
             transition=np.eye(axes),
             observation=np.eye(axes),
-            process_noise=settings.q2 * np.eye(axes),
+            process_noise=tracking.KinematicNoise(settings.q2, settings.step, order=1, axes=axes),
             observation_noise=settings.r2 * np.eye(axes),
             initial_mean=first,
             initial_covariance=spread * np.eye(axes),
