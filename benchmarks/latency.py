@@ -3,8 +3,9 @@
 The problem is that of the study ``constrained-lqr``: 8 states, 2 controls within bounds. The policy plans ten stages,
 20 variables, and is stated in CVXPY. At each time its program is solved to the end, or a few iterations of operator
 splitting are taken from where the last ones ended: with the penalty and relaxation that cost least on training runs in
-a search, or unfolded, with a penalty for each iteration, learned by the gradient of the closed loop's cost from there. Beside the time of one decision is the mean cost over test runs, all on the same noise. The planner of
-the nonlinear study, an iterative regulator for a pole on a cart, is measured likewise by its iterations.
+a search, or unfolded, with a penalty for each iteration, learned by the gradient of the closed loop's cost from there.
+Beside the time of one decision is the mean cost over test runs, all on the same noise. The planner of the nonlinear
+study, an iterative regulator for a pole on a cart, is measured likewise by its iterations.
 """
 
 from collections.abc import Callable

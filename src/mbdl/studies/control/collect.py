@@ -68,6 +68,8 @@ def _table(run: Run, problem: Problem, scored: dict[str, Any]) -> dict[str, Any]
     if problem.constraints is not None:
         columns.append(form.column("violation", "largest violation", digits=6))
     columns.append(form.column("learned", "learned numbers", digits=0))
+    columns.append(form.column("steps", "training steps", digits=0))
+    columns.append(form.column("kept", "step that is kept", digits=0))
     columns.append(form.column("training_seconds", "training", unit="s", digits=1, timing=True))
     columns.append(form.column("microseconds", "time a decision", unit="µs", digits=1, timing=True))
     rows = []
@@ -85,6 +87,9 @@ def _table(run: Run, problem: Problem, scored: dict[str, Any]) -> dict[str, Any]
         if problem.constraints is not None:
             cells["violation"] = max(found[e.name]["violation"] for e in problem.evaluations)
         cells["learned"] = found["learned"]
+        if entry.training is not None:
+            trained = run[f"find-{rule_name(problem, entry)}"]
+            cells |= {"steps": trained["steps"], "kept": trained["kept_step"]}
         rows.append(
             {"name": rule_name(problem, entry), "title": entry.title, "strategy": entry.strategy, "cells": cells}
         )
@@ -92,8 +97,8 @@ def _table(run: Run, problem: Problem, scored: dict[str, Any]) -> dict[str, Any]
         rows.append({"name": f"bound-{name}", "title": name, "strategy": "model-based", "cells": cells})
     caption = (
         "Mean cost of a stage ± its standard error over runs; all policies meet the same noise, and the differences "
-        "are of the same runs. Training: from the first policy to the last step, with compilation. Time a decision: "
-        "one of many runs side by side."
+        "are of the same runs. Kept is the step that costs least on other runs. Training: from the first policy to "
+        "the last step, with compilation. Time a decision: one of many runs side by side."
     )
     return form.table(problem.name, problem.title, columns, rows, caption=caption)
 
