@@ -1,5 +1,6 @@
 """The closed loop as a risk: its value is the simulator's, its gradient that of central differences."""
 
+import cvxpy
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -93,11 +94,44 @@ def test_a_recurrent_network_is_a_policy_of_what_is_seen():
 def test_a_policy_that_diverges_in_training_keeps_the_best():
     policy = mbdl.learn(control.LinearFeedback(jnp.array([[0.3, 0.8]])), lambda p: p.gain)
     risk = control.closed_loop(seen(), cost(), horizon=200, runs=2)
-    with pytest.raises(mbdl.training.NonFiniteError) as caught:
+    message = (
+        r"At this step the closed loop of LinearFeedback diverged in 2 of 2 runs, first at stage \d+ of run [01]: the "
+        "policy does not stabilise this system.* Take a smaller learning rate"
+    )
+    with pytest.raises(mbdl.training.NonFiniteError, match=message) as caught:
         mbdl.fit(policy, risk, optax.sgd(-1e3), steps=200, key=KEY, validation=control.closed_loop(
             seen(), cost(), horizon=20, runs=2, key=KEY), validate_every=1)  # fmt: skip
     kept = mbdl.resolve(caught.value.fit.rule).gain
     np.testing.assert_allclose(kept, [[0.3, 0.8]])
+
+
+def test_a_policy_without_a_control_in_training_is_named_by_the_run_stage_and_cause():
+    """Its control is at most one, and none holds a state above two below one: which runs end is known beforehand."""
+    x, price, u = cvxpy.Parameter(1, "x"), cvxpy.Parameter(name="price", nonneg=True), cvxpy.Variable(1, "u")
+    problem = cvxpy.Problem(cvxpy.Minimize(price * cvxpy.sum_squares(u)), [x + u <= 1, cvxpy.abs(u) <= 1])
+    policy = control.ConvexPolicy(problem, context=[x], decision=u, parameters={price: 1.0})
+    plant = control.LinearSystem(jnp.eye(1), jnp.eye(1), process_noise=0.5 * jnp.eye(1))
+    quadratic = control.QuadraticCost(jnp.eye(1), jnp.eye(1))
+    runs = control.simulate(plant, policy, KEY, steps=6, runs=16, cost=quadratic, throw=False)
+    at = np.asarray(runs.diverged_at)[8:]
+    first = int(np.argmin(np.where(at < 0, 99, at)))
+    assert 0 < (at >= 0).sum() < 8
+    risk = control.closed_loop(plant, quadratic, horizon=6, runs=3, key=KEY)
+    message = (
+        f"At this step the closed loop of ConvexPolicy broke off in {(at >= 0).sum()} of 8 runs, first at stage "
+        f"{at[first]} of run {8 + first}: .* The problem of that context is infeasible"
+    )
+    with pytest.raises(mbdl.training.NonFiniteError, match=message):
+        mbdl.fit(policy, risk, optax.sgd(0.1), steps=20, data=jnp.arange(8, 16), key=KEY)
+
+
+def test_a_gradient_that_is_not_finite_is_told_from_runs_that_are_not():
+    """The derivative of the root of zero, which the cost of a zero gain is, is infinite, and the cost is not."""
+    policy = mbdl.learn(control.LinearFeedback(jnp.zeros((1, 2))), lambda p: p.gain)
+    root = control.Cost(lambda stage: jnp.sqrt(jnp.abs(stage.control[0])))
+    risk = control.closed_loop(seen(), root, horizon=3, runs=2)
+    with pytest.raises(mbdl.training.NonFiniteError, match=r"all stages .* LinearFeedback are finite.* run 0 costs"):
+        mbdl.fit(policy, risk, optax.sgd(0.1), steps=20, key=KEY)
 
 
 def test_bad_arguments():

@@ -1,10 +1,11 @@
 """Closed loops: the simulator of `tracking`, textbook loops in Python, paired noise, and what is said of bad ones."""
 
+import cvxpy
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from control.rules import cost, system
+from control.rules import cost, lqg, system
 
 import mbdl
 from mbdl import control, tracking
@@ -131,6 +132,57 @@ def test_a_closed_loop_that_diverges_is_named():
     assert not np.isfinite(runs.costs[0, at])
 
 
+def held_below(start, jump=None):
+    """A policy that holds a state below one by a control of size one at most, so that none is feasible above two; and a
+    state that starts somewhere and moves by a jump at time two."""
+    x, price, u = cvxpy.Parameter(1, "x"), cvxpy.Parameter(name="price", nonneg=True), cvxpy.Variable(1, "u")
+    problem = cvxpy.Problem(cvxpy.Minimize(price * cvxpy.sum_squares(u)), [x + u <= 1, cvxpy.abs(u) <= 1])
+    policy = control.ConvexPolicy(problem, context=[x], decision=u, parameters={price: 1.0})
+    plant = control.System(
+        lambda state, control, noise, time: state + control + noise,
+        noise=lambda key, time: jnp.where(time == 2, jump or 0.0, jnp.zeros(1)),
+        initial=start, control_size=1,
+    )  # fmt: skip
+    return plant, policy, control.QuadraticCost(jnp.eye(1), jnp.eye(1))
+
+
+def test_a_policy_that_has_no_control_is_named_and_says_why():
+    for start, jump, stage in ((3.0, None, 0), (0.5, 4.0, 2)):
+        plant, policy, price = held_below(jnp.full(1, start), jump)
+        message = (
+            f"ConvexPolicy broke off in 2 of 2 runs, first at stage {stage} of run 0: the policy's control is not "
+            r"finite. The problem of that context is infeasible: no control .* \(elastic={...: price}\); throw=False"
+        )
+        with pytest.raises(ValueError, match=message):
+            control.simulate(plant, policy, KEY, steps=4, runs=2, cost=price)
+        runs = control.simulate(plant, policy, KEY, steps=4, runs=2, cost=price, throw=False)
+        assert runs.diverged_at.tolist() == [stage, stage]
+    short = control.LQR(system(), cost(), horizon=3)
+    seen = system(observation=jnp.eye(2), observation_noise=jnp.zeros((2, 2)))
+    with pytest.raises(ValueError, match="LQR broke off .* at stage 3 of run 0: .* its horizon is 3 stages"):
+        control.simulate(seen, short, KEY, steps=5, runs=2, cost=cost())
+    both = control.LQG(lqg()[0].filter, short)
+    with pytest.raises(ValueError, match="LQG broke off .* at stage 3 .* the KalmanFilter is not .* the LQR has no"):
+        control.simulate(system(), both, KEY, steps=5, runs=2, cost=cost())
+
+
+def test_a_first_state_that_is_not_finite_is_not_the_policys_fault():
+    plant, policy, price = held_below(lambda key: jnp.full(1, jnp.inf))
+    with pytest.raises(ValueError, match="ConvexPolicy diverged in 1 of 1 runs, first at stage 0 of run 0"):
+        control.simulate(plant, policy, KEY, steps=2, runs=1, cost=price)
+
+
+def test_nothing_raises_under_a_transformation():
+    plant = system(observation=jnp.eye(2), observation_noise=jnp.zeros((2, 2)))
+
+    def value(gain):
+        policy = control.LinearFeedback(gain)
+        return jnp.mean(control.simulate(plant, policy, KEY, steps=80, runs=2, cost=cost()).run_costs)
+
+    for transformed in (jax.grad(value), jax.jit(value)):
+        assert not jnp.isfinite(transformed(jnp.array([[-9.0, 0.0]]))).any()
+
+
 def test_a_decision_that_does_not_fit():
     with pytest.raises(ValueError, match=r"an array of shape \(2,\), and the system takes a control of shape \(1,\)"):
         control.simulate(system(), control.LinearFeedback(jnp.ones((2, 1))), KEY, steps=2, runs=1, cost=cost())
@@ -191,16 +243,16 @@ def test_constraints_that_cannot_be():
 def test_no_retrace_for_new_values():
     policy = control.LinearFeedback(jnp.array([[0.1]]))
     control.simulate(system(), policy, KEY, steps=3, runs=2, cost=cost())
-    before = _traces("_simulate")
+    before = _traces("trajectories")
     control.simulate(system(), control.LinearFeedback(jnp.array([[0.2]])), KEY, steps=3, runs=2, cost=cost())
-    assert _traces("_simulate") == before
+    assert _traces("trajectories") == before
 
 
 def test_policies_share_the_program_of_the_noise():
-    counts = [(_traces("_simulate"), _traces("noise_of_runs"))]
+    counts = [(_traces("trajectories"), _traces("noise_of_runs"))]
     for policy in (control.LinearFeedback(jnp.array([[0.1]])), control.StateFeedback(jnp.tanh)):
         control.simulate(system(), policy, KEY, steps=4, runs=2, cost=cost())
-        counts.append((_traces("_simulate"), _traces("noise_of_runs")))
+        counts.append((_traces("trajectories"), _traces("noise_of_runs")))
     np.testing.assert_array_equal(np.diff(counts, axis=0), [[1, 1], [1, 0]])
 
 

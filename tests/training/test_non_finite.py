@@ -1,5 +1,7 @@
 """Steps that are not finite: skipped, counted, and in the end an error with the last good rule."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import optax
 import pytest
 from training.toys import affine, pairs, same
 
-from mbdl.training import NonFiniteError, fit, losses, supervised
+from mbdl.training import AbstractExampleRisk, NonFiniteError, fit, losses, supervised
 
 XS, TARGETS = pairs(24)
 KEY = jax.random.key(4)
@@ -110,6 +112,32 @@ def test_a_fraction_of_the_steps_stops_too():
     assert caught.value.step == 9
     result = fit(affine(), RISK, ADAM, data=data, steps=20, non_finite_fraction=0.3, key=KEY)
     assert result.history.skipped.sum() == 6
+
+
+class Whimsical(AbstractExampleRisk):
+    """Not finite for example 3, once the rule is good, for half of the keys."""
+
+    data: Any
+
+    def values(self, rule, batch, key):
+        value = jnp.mean((rule(jnp.ones(3)) - 2.0) ** 2)
+        return jnp.where((batch == 3) & (value < 0.2) & jax.random.bernoulli(jnp.asarray(key)), jnp.nan, value)
+
+    def why_not_finite(self, rule, batch, key):
+        return f"Example {batch[jnp.isnan(self.values(rule, batch, key))]} of {batch.size} is not finite."
+
+
+@pytest.mark.parametrize("scanned", [True, False])
+def test_the_risk_says_why_by_the_rule_the_batch_and_the_key_of_the_step(scanned, monkeypatch):
+    monkeypatch.setattr("mbdl.training.program.holds_convolution", lambda *_: not scanned)
+    with pytest.raises(NonFiniteError, match=r"is in error.fit. Example \[3\] of 8 is not finite.$") as caught:
+        fit(affine(), Whimsical(jnp.arange(24)), ADAM, steps=500, batch_size=8, non_finite_limit=1, key=KEY)
+    assert caught.value.step > 1
+
+
+def test_a_risk_whose_batches_are_gone_is_not_asked():
+    with pytest.raises(NonFiniteError, match="look for NaN in the data"):
+        fit(affine(), Whimsical(None), ADAM, data=[jnp.arange(24)], steps=500, non_finite_limit=1, key=KEY)
 
 
 def test_a_validation_that_is_not_finite_is_never_the_best():

@@ -12,8 +12,8 @@ from mbdl.training import AbstractExampleRisk
 from .constraints import Constraints
 from .cost import AbstractCost
 from .counts import check_counts
-from .rollout import mean_cost
-from .simulate import check_policy, noise_of_runs, runs_of
+from .rollout import Noise, mean_cost
+from .simulate import check_policy, noise_of_runs, runs_of, trajectories, why_not_finite
 from .system import AbstractSystem, as_system
 
 
@@ -35,13 +35,32 @@ class ClosedLoop(AbstractExampleRisk):
     def values(self, rule: Any, batch: Int[Array, " runs"], key: PRNGKeyArray | None) -> Float[Array, " runs"]:
         """The cost of each run of a batch, on the noise of a key: the risk's own one, where it has one."""
         check_policy(rule, "closed_loop")
+        noise, held = self._noise(batch, key), settle(resolve(rule))
+        found = runs_of(self.system, held, self.cost, Constraints(), noise, rematerialise=self.rematerialise)
+        return mean_cost(found)
+
+    def why_not_finite(self, rule: Any, batch: Int[Array, " runs"] | None, key: PRNGKeyArray | None) -> str:
+        """Which run of the step ended first, at which stage and why; or which costs the most, where all are finite."""
+        runs = self.examples() if batch is None else batch
+        held, noise = settle(resolve(rule)), self._noise(runs, key)
+        found = trajectories(self.system, held, self.cost, Constraints(), noise)
+        if why := why_not_finite(found, rule, runs):
+            return (
+                f"At this step {why}. Take a smaller learning rate or clip=1.0, or begin with a policy whose runs are "
+                "finite."
+            )
+        most = jnp.argmax(found.run_costs)
+        return (
+            f"At this step all stages of the closed loop of {type(rule).__name__} are finite, and its gradient or "
+            f"result is not: run {runs[most]} costs the most, {found.run_costs[most]:.3g}. Take a smaller learning "
+            "rate or a shorter horizon."
+        )
+
+    def _noise(self, runs: Int[Array, " runs"], key: PRNGKeyArray | None) -> Noise:
         key = key if self.key is None else self.key
         if key is None:
             raise ValueError("closed_loop: the noise needs a key: closed_loop(..., key=key), or risk(policy, key=key)")
-        held = settle(resolve(rule))
-        noise = noise_of_runs(self.system, key, self.horizon, batch)
-        found = runs_of(self.system, held, self.cost, Constraints(), noise, rematerialise=self.rematerialise)
-        return mean_cost(found)
+        return noise_of_runs(self.system, key, self.horizon, runs)
 
 
 def closed_loop(
@@ -74,6 +93,8 @@ def closed_loop(
     Raises:
         ValueError: for a horizon or a number of runs below one; when it is used, for a decision that is no control.
         TypeError: for what is no system; when it is used, for what is no policy.
+        mbdl.training.NonFiniteError: by `fit`, where a training stops because the loop diverges or the policy has no
+            finite control: the policy, the first run and stage, and why; `error.fit` has the best rule until then.
 
     Source: A. Agrawal, S. Barratt, S. Boyd and B. Stellato, "Learning convex optimization control policies", L4DC 2020.
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mbdl import tracking
-from mbdl.core import RecursiveRule, all_finite, resolve
+from mbdl.core import RecursiveRule, all_finite, first_bad_step, resolve
 
 from .simulate import check_policy
 
@@ -89,3 +89,9 @@ class LQG(RecursiveRule):
 
     def why_invalid(self, x: Any) -> str:
         return self.filter.why_invalid(x)
+
+    def why_not_finite(self, x: Any, decision: Any) -> str:
+        return (
+            f"{first_bad_step(decision)}The estimate of the {type(self.filter).__name__} is not finite, or the "
+            f"{type(self.controller).__name__} has no control for it; each says why by itself"
+        )

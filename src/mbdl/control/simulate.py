@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from mbdl.core import RecursiveRule, resolve, settle
+from mbdl.core import RecursiveRule, all_finite, resolve, settle
 from mbdl.core.checks import concrete
 
 from .constraints import Constraints
@@ -108,7 +108,8 @@ def simulate(
 
     Raises:
         ValueError: for fewer than one step or run, a decision that is no control of the system, or (with `throw`) a
-            closed loop that diverges.
+            closed loop that diverges, or in which the policy has no finite control (an infeasible problem): the first
+            run and stage, and why.
 
     Differentiable in: the policy, the system and the cost.
 
@@ -126,9 +127,9 @@ def simulate(
     limits = Constraints() if constraints is None else constraints
     plant = _held(plant)
     noise = noise_of_runs(plant, key, steps, jnp.arange(runs))
-    found = _simulate(plant, _held(policy), _held(cost), _held(limits), noise)
-    if throw and concrete(found.diverged_at) is not None:
-        _check_finite(found, policy)
+    found = trajectories(plant, _held(policy), _held(cost), _held(limits), noise)
+    if throw and concrete(found.costs) is not None and (why := why_not_finite(found, policy, jnp.arange(runs))):
+        raise ValueError(f"simulate: {why}; throw=False returns the runs and where they ended")
     return found
 
 
@@ -157,7 +158,8 @@ def runs_of(
 
 
 @eqx.filter_jit
-def _simulate(system: Any, policy: Any, cost: Any, constraints: Any, noise: Noise) -> Trajectories:
+def trajectories(system: Any, policy: Any, cost: Any, constraints: Any, noise: Noise) -> Trajectories:
+    """The runs of a resolved policy on the noise of each, and where they are not finite."""
     found = runs_of(system, policy, cost, constraints, noise)
     finite = jnp.isfinite(found.costs) & jnp.all(jnp.isfinite(found.controls), axis=-1)
     finite &= jnp.all(jnp.isfinite(found.states[:, 1:]), axis=-1)
@@ -174,20 +176,25 @@ def check_policy(policy: Any, what: str) -> None:
         )
 
 
+def why_not_finite(found: Trajectories, policy: RecursiveRule, runs: Int[Array, " runs"]) -> str:
+    """Which of the numbered runs is the first that is not finite, and why, in words; nothing where all are finite."""
+    at = np.asarray(found.diverged_at)
+    bad = np.flatnonzero(at >= 0)
+    if not bad.size:
+        return ""
+    first = bad[np.argmin(at[bad])]
+    seen, control = found.observations[first, at[first]], found.controls[first, at[first]]
+    if all_finite(seen) and not all_finite(control):
+        how, why = "broke off", f"the policy's control is not finite. {policy.why_not_finite(seen, None)}"
+    else:
+        how, why = "diverged", "the policy does not stabilise this system, or the system or its cost is not finite there"
+    return (
+        f"the closed loop of {type(policy).__name__} {how} in {bad.size} of {at.size} runs, first at stage {at[first]} "
+        f"of run {runs[first]}: {why}"
+    )
+
+
 def _mean(values: Float[Array, " runs"]) -> MeanCost:
     known = np.asarray(values, np.float64)
     error = float(np.std(known, ddof=1) / np.sqrt(len(known))) if len(known) > 1 else float("nan")
     return MeanCost(float(np.mean(known)), error)
-
-
-def _check_finite(found: Trajectories, policy: Any) -> None:
-    at = np.asarray(found.diverged_at)
-    if (at < 0).all():
-        return
-    runs = np.flatnonzero(at >= 0)
-    first = runs[np.argmin(at[runs])]
-    raise ValueError(
-        f"simulate: the closed loop of {type(policy).__name__} diverged in {len(runs)} of {len(at)} runs, first at "
-        f"stage {at[first]} of run {first}. The policy does not stabilise this system, or decides what is not finite "
-        "(an infeasible problem); throw=False returns the runs and where they diverged"
-    )

@@ -100,7 +100,8 @@ def fit(
         ValueError: if nothing is learned, or an argument is out of range, or the checkpoint is another run's, or the
             devices of a mesh cannot share a batch equally.
         TypeError: for a mesh and a risk that is not a mean over examples.
-        NonFiniteError: if too many steps were not finite; `error.step` says when, `error.fit` has the last good result.
+        NonFiniteError: if too many steps were not finite; `error.step` says when, `error.fit` has the last good result,
+            and the message what the risk says of it (`AbstractExampleRisk.why_not_finite`).
 
     >>> import jax, jax.numpy as jnp, mbdl, optax
     >>> from mbdl.training import fit, losses, supervised
@@ -182,6 +183,7 @@ def fit(
         run = Run(
             state=state,
             rest=rest,
+            risk=risk,
             programs=compiled,
             plan=chosen,
             inputs=inputs,

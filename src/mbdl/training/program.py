@@ -77,6 +77,7 @@ class Plan(NamedTuple):
 class Programs(NamedTuple):
     """The compiled functions of one `Static`."""
 
+    batch: Any  # (inputs, orders, first epoch, batch, step number) -> batch; not compiled
     step: Any  # (carry, inputs, batch, step number) -> carry, record; traced once for all programs
     one: Any  # (carry, inputs, orders, first epoch, batch, step number) -> carry, record
     many: Any  # (carry, inputs, orders, first epoch, first step number, count) -> carry, records
@@ -145,7 +146,7 @@ def programs(static: Static) -> Programs:
         empty = jax.tree.map(lambda leaf: jnp.zeros((CAPACITY,), leaf.dtype), shapes)
         return jax.lax.fori_loop(0, count, body, (carry, empty))
 
-    return Programs(step, one, many)
+    return Programs(fetch, step, one, many)
 
 
 def plan(step: Any, carry: Carry, inputs: Inputs, batch: Any, given: bool, steps: int) -> Plan:

@@ -16,6 +16,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from mbdl.training.batches import as_arrays, holds_arrays, leading_axis
 
+HOW_TO_STAY_FINITE = "Try a smaller learning rate, clip=1.0, or look for NaN in the data."
+
 
 class AbstractExampleRisk(eqx.Module):
     """A risk that is the mean of one value per example: (1/N) Σᵢ value(rule, exampleᵢ).
@@ -38,6 +40,14 @@ class AbstractExampleRisk(eqx.Module):
                 f"{type(self).__name__} was made without data and got no batch; give it data, or give data= to fit."
             )
         return as_arrays(self.data)
+
+    def why_not_finite(self, rule: Any, batch: Any, key: PRNGKeyArray | None) -> str:
+        """Why a step of training may not be finite and what to do, in words, for the error with which `fit` stops.
+
+        `rule`, `batch` and `key` are those of the step at which it stopped, all concrete; `batch` is None where there
+        is no data.
+        """
+        return HOW_TO_STAY_FINITE
 
     def __call__(self, rule: Any, batch: Any = None, key: PRNGKeyArray | None = None) -> Float[Array, ""]:
         """The mean over a batch, or over all of `data` if no batch is given."""

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jax.sharding import Mesh
 
@@ -16,6 +17,7 @@ from mbdl.training.history import Fit, NonFiniteError
 from mbdl.training.interrupt import Interrupt
 from mbdl.training.program import Inputs, Plan, Programs, Record
 from mbdl.training.progress import Progress
+from mbdl.training.risk import HOW_TO_STAY_FINITE, AbstractExampleRisk
 from mbdl.training.sharding import gathered
 from mbdl.training.state import State, copied
 from mbdl.training.validation import Validator
@@ -67,6 +69,7 @@ class Run:
 
     state: State
     rest: Any
+    risk: Any
     programs: Programs
     plan: Plan
     inputs: Inputs
@@ -218,11 +221,21 @@ class Run:
         raise NonFiniteError(
             f"training stopped at step {state.done}: its loss, gradient or result was not finite, the {state.in_row}. "
             f"time in a row and {state.bad} times in all (limits: {self.settings.non_finite_limit} in a row, "
-            f"{self.settings.bad_limit} in all). These steps were skipped; the last good rule is in error.fit. Try a "
-            "smaller learning rate, clip=1.0, or look for NaN in the data.",
+            f"{self.settings.bad_limit} in all). These steps were skipped; the last good rule is in error.fit. "
+            f"{self._why()}",
             state.done,
             self.fit(),
         )
+
+    def _why(self) -> str:
+        """What the risk says of the step just made; a batch of an iterable is gone, so that nothing is said of it."""
+        if not isinstance(self.risk, AbstractExampleRisk) or self.stream is not None:
+            return HOW_TO_STAY_FINITE
+        number, inputs = np.int32(self.state.done - 1), gathered(self.inputs, self.mesh)
+        # A bad step changes nothing, so that the rule of that step is the one that is left.
+        rule = combine(gathered(self.state.carry.learned, self.mesh), self.rest)
+        batch = self.programs.batch(inputs, *self._order(), None, number)
+        return self.risk.why_not_finite(rule, batch, jax.random.fold_in(inputs.key, number))
 
     def _validate_if_due(self) -> bool:
         """Validates where it is due and not done yet; False if it was interrupted."""
