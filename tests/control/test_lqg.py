@@ -44,6 +44,40 @@ def test_the_published_costs_of_the_matched_regulator(r2_db, published):
     assert abs(in_db - published) < 4 * np.sqrt(6) * 10 / np.log(10) * error / mean
 
 
+def controls(filter):
+    return control.LQG(filter, control.LinearFeedback(jnp.array([[0.1, 0.9]])))(lqg()[1])
+
+
+EXACT = {
+    "extended": (tracking.ExtendedKalmanFilter, None),
+    "unscented": (tracking.UnscentedKalmanFilter, None),
+    "parallel in time": (tracking.ParallelKalmanFilter, None),
+    "information": (lambda model: tracking.KalmanFilter(model, tracking.InformationGain()), None),
+    "square root": (lambda model: tracking.KalmanFilter(model, tracking.SquareRootGain()), None),
+    "SplitKalmanNet": (
+        lambda model: tracking.SplitKalmanNet(model, key=jax.random.key(1)),
+        tracking.SteadyStateGain(),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_filters_of_the_same_estimates_give_the_same_controls(name, x64):
+    """Of a linear system; an untrained network is the gain that it corrects."""
+    make, gain = EXACT[name]
+    expected = controls(tracking.KalmanFilter(system().model, gain))
+    np.testing.assert_allclose(controls(make(system().model)), expected, atol=1e-8)
+
+
+def test_particles_control_as_their_number_allows():
+    exact = controls(tracking.KalmanFilter(system().model))
+    few, many = (
+        controls(tracking.ParticleFilter(system().model, particles=n, key=jax.random.key(1))) for n in (20, 2000)
+    )
+    # An error falls by the root of the number of particles, by ten.
+    assert 0 < jnp.linalg.norm(many - exact) < 0.3 * jnp.linalg.norm(few - exact)
+
+
 def test_bad_arguments():
     with pytest.raises(TypeError, match="expected a filter of mbdl.tracking, got LQR"):
         control.LQG(control.LQR(system(), cost()), control.LQR(system(), cost()))

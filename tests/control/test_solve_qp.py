@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from control.programs import SOLVE, draw, stack
+from jax.extend.core import jaxprs_in_params
 
 import mbdl
 from mbdl import control
@@ -172,6 +173,21 @@ def test_what_is_prepared_serves_other_programs(x64):
     for program in (draw(2, move=0.1), draw(3)):
         solution = control.solve_qp(program, prepared=prepared)
         np.testing.assert_allclose(solution.x, SOLVE(program).x, atol=1e-11)
+
+
+def factorisations(jaxpr):
+    """How many there are in a program and in all programs that it calls."""
+    here = sum(equation.primitive.name == "cholesky" for equation in jaxpr.eqns)
+    return here + sum(factorisations(inner) for e in jaxpr.eqns for inner in jaxprs_in_params(e.params))
+
+
+def test_what_is_prepared_is_not_factored_again():
+    def solve(program, prepared=None):
+        return control.solve_qp(program, prepared=prepared)
+
+    program = draw(2)
+    alone = factorisations(jax.make_jaxpr(solve)(program))
+    assert factorisations(jax.make_jaxpr(solve)(program, control.prepare(program))) < alone
 
 
 def test_single_precision_is_kept():
