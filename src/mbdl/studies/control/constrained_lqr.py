@@ -179,8 +179,8 @@ def study_results(run: Run) -> dict[str, Any]:
         f"iteration), on the states that its own policy visits, {run.settings.fits} times.",
         "The lower bound holds for every policy over a long time; it is the optimum of a semidefinite program. The "
         "published value of it, 10.795, is not the optimum of that program: two solvers give 10.697.",
-        "Published costs are of six runs of 100 stages, which begin near zero; the training of the published network was "
-        "interrupted at step 204.",
+        "Published costs are of six runs of 100 stages, which begin near zero; the published network's training "
+        "was interrupted at step 204.",
     ]
     return collect(run, "A regulator with bounded controls, along the spectrum", statements, problems_of(run, problems))
 
