@@ -187,7 +187,7 @@ def why_not_finite(found: Trajectories, policy: RecursiveRule, runs: Int[Array, 
     if all_finite(seen) and not all_finite(control):
         how, why = "broke off", f"the policy's control is not finite. {policy.why_not_finite(seen, None)}"
     else:
-        how, why = "diverged", "the policy does not stabilise this system, or the system or its cost is not finite"
+        how, why = "diverged", "the policy does not stabilise this system, or its noise or cost is not finite"
     return (
         f"the closed loop of {type(policy).__name__} {how} in {bad.size} of {at.size} runs, first at stage {at[first]} "
         f"of run {runs[first]}: {why}"
