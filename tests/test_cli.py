@@ -28,6 +28,9 @@ def test_list_names_every_study_in_a_line():
     lines = runner.invoke(app, ["list"]).stdout.splitlines()
     assert [line.split()[0] for line in lines] == list(studies.names())
     assert "super-resolution" in lines[0]
+    wanted = "tracking-linear tracking-lorenz tracking-own lqr constrained-lqr supply-chain portfolio vehicle"
+    assert {*wanted.split(), "stochastic-control"} < set(studies.names())
+    assert all(len(line.split()) > 3 for line in lines)
 
 
 def test_list_of_a_study_shows_its_settings():

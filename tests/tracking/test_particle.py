@@ -73,7 +73,7 @@ def test_of_a_linear_model_it_approaches_the_kalman_filter(x64):
         assert np.all(bound < 0.08 * scale), name
 
 
-@pytest.mark.parametrize("scheme", [tracking.systematic_resampling, tracking.residual_resampling])
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_likelihood_is_unbiased(x64, scheme):
     # Few particles, so that a bias would show; resampling at every step. Five standard errors of the likelihood ratio.
     exact = jnp.sum(tracking.KalmanFilter(linear())(observations(3)).log_likelihood)

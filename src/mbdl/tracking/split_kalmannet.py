@@ -34,6 +34,10 @@ def SplitKalmanNet(
     Returns:
         a `KalmanFilter` or `ExtendedKalmanFilter` with a `SplitGain`.
 
+    Raises:
+        ValueError: when it runs, for a model that varies in time, which settles to no gain; give
+            `nominal=KalmanGain()`.
+
     Source: G. Choi, J. Park, N. Shlezinger, Y. C. Eldar and N. Lee, "Split-KalmanNet: A robust model-based deep
     learning approach for state estimation", IEEE Transactions on Vehicular Technology, 2023.
 
