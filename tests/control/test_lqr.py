@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import scipy.linalg
 from control.rules import cost, lqr_time_varying, states, system
@@ -179,3 +180,18 @@ def test_weights_are_learned_under_their_constraint():
     policy = mbdl.learn(plain, lambda p: p.cost.state, constraint=mbdl.positive_definite)
     assert mbdl.spectrum(policy).strategy == "learned optimisation"
     np.testing.assert_allclose(policy(states()), plain(states()), rtol=1e-4)
+
+
+def test_training_in_the_closed_loop_mends_wrong_weights():
+    plant, price = system(observation=jnp.eye(2), observation_noise=jnp.zeros((2, 2))), cost(cross=None)
+    wrong = control.QuadraticCost(jnp.diag(jnp.array([0.02, 0.2])), price.control)
+    policy = mbdl.learn(control.LQR(plant, wrong), lambda p: p.cost.state, constraint=mbdl.positive_definite)
+    risk = control.closed_loop(plant, price, horizon=15, runs=8)
+    fit = mbdl.fit(policy, risk, optax.adam(5e-2), steps=60, key=jax.random.key(0))
+    weights = mbdl.resolve(fit.rule).cost.state
+    assert jnp.all(jnp.linalg.eigvalsh(weights) > 0)
+    assert jnp.max(jnp.abs(weights - wrong.state)) > 0.05
+    how = {"steps": 15, "runs": 50, "cost": price}
+    first, learned = (control.simulate(plant, p, jax.random.key(1), **how) for p in (policy, fit.rule))
+    mean, error = learned.difference(first)
+    assert mean < -3 * error
