@@ -220,6 +220,24 @@ def test_what_is_known_is_learned_when_asked(x64):
         )
 
 
+def test_penalties_of_few_iterations_are_learned_in_the_closed_loop():
+    """Three iterations of a penalty each, of a policy whose weights are known."""
+    problem, context, decision, values, _ = PROBLEMS["clipped_regulator"](2, 1)
+    solver = control.OperatorSplitting(penalty=jnp.asarray(1.0), iterations=3)
+    solver = mbdl.unfold(solver, 3, untie=lambda s: s.penalty, constraint=mbdl.positive)
+    policy = control.ConvexPolicy(problem, context=context, decision=decision, known=values, solver=solver)
+    plant = control.LinearSystem(
+        jnp.array([[0.9, 0.4], [-0.2, 0.95]]), jnp.array([[0.3], [1.0]]), process_noise=0.01 * jnp.eye(2)
+    )
+    cost = control.QuadraticCost(jnp.eye(2), jnp.eye(1))
+    risk = control.closed_loop(plant, cost, horizon=15, runs=16)
+    fit = mbdl.fit(policy, risk, optax.adam(5e-2), steps=60, key=jax.random.key(0))
+    how = {"key": jax.random.key(1), "steps": 15, "runs": 100, "cost": cost}
+    first, learned = (control.simulate(plant, rule, **how) for rule in (policy, fit.rule))
+    gain = first.difference(learned)
+    assert gain.mean > 3 * gain.standard_error
+
+
 def test_learning_lowers_the_cost_of_the_closed_loop_of_the_clipped_regulator():
     states, inputs = 4, 2
     problem, context, decision, values, _ = PROBLEMS["clipped_regulator"](states, inputs)

@@ -146,6 +146,18 @@ def test_a_residual_and_a_terminal_value_learned_in_the_closed_loop():
         assert max(jax.tree.leaves(moved)) > 1e-3
 
 
+def test_an_unfolded_planner_learns_its_hyperparameters_in_the_closed_loop():
+    """Two iterations of one step size each, from a regularisation that keeps their steps short."""
+    short = planner(horizon=5, step_sizes=jnp.array([0.5]), regularisation=1.0)
+    layers = mbdl.unfold(short, 2, untie=lambda s: (s.step_sizes, s.regularisation), constraint=mbdl.positive)
+    policy = control.PredictiveControl(layers)
+    learned = trained(policy, steps=30, rate=5e-2)
+    how = {"steps": 15, "runs": 20, "cost": PRICE}
+    first, last = (control.simulate(plant(heavy), p, jax.random.key(6), **how) for p in (policy, learned))
+    mean, error = last.difference(first)
+    assert mean < -3 * error
+
+
 def test_transitions_are_those_of_the_runs():
     policy, _ = predictive()
     runs = control.simulate(plant(), policy, jax.random.key(0), steps=3, runs=2, cost=PRICE)
