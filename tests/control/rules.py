@@ -75,6 +75,35 @@ def lqg_kalmannet():
     return control.LQG(filter, control.LinearFeedback(_normal(16, 1, 2))), _normal(14, 5, 1)
 
 
+@mbdl.register
+class BendUnder(eqx.Module):
+    """`Bend` as the transition of a model of `mbdl.tracking`."""
+
+    matrix: jax.Array
+
+    def __call__(self, state, moment):
+        return jnp.tanh(self.matrix @ state) + jnp.stack([0.3 * moment.control[0], moment.control[0]])
+
+
+@mbdl.register
+def squashed(state, moment):
+    return jnp.sinh(0.3 * state[:1]) + 0.2 * state[1:]
+
+
+def lqg_extended():
+    """With predictive control of the same nonlinear system."""
+    model = tracking.NonlinearGaussian(
+        transition=BendUnder(0.8 * _normal(20, 2, 2)),
+        observation=squashed,
+        process_noise=0.3 * _spread(2, 2),
+        observation_noise=_spread(3, 1),
+        initial_mean=_normal(4, 2),
+        initial_covariance=_spread(5, 2),
+    )
+    solver, _ = iterative_lqr(horizon=2, iterations=1, initial=None, constraints=control.Constraints())
+    return control.LQG(tracking.ExtendedKalmanFilter(model), control.PredictiveControl(solver)), _normal(14, 3, 1)
+
+
 def linear_feedback():
     return control.LinearFeedback(_normal(17, 1, 2)), states()
 
@@ -119,6 +148,15 @@ def convex_policy():
 def bent(x):
     """The values of the context of `convex_problem`."""
     return x, 1 + 0.5 * jnp.sin(x)
+
+
+def convex_policy_with_cones():
+    """Of the contexts some are beyond the ball and some within."""
+    x, u = cvxpy.Parameter(2, "x"), cvxpy.Variable(2, "u")
+    root, radius = cvxpy.Parameter((2, 2), "root"), cvxpy.Parameter(name="radius", nonneg=True)
+    problem = cvxpy.Problem(cvxpy.Minimize(cvxpy.sum_squares(root @ u - x)), [cvxpy.norm(u) <= radius])
+    values = {root: _spread(19, 2), radius: 0.5}
+    return control.ConvexPolicy(problem, context=[x], decision=u, parameters=values), states(3)
 
 
 def convex_policy_with_features():
@@ -196,6 +234,12 @@ def linear_predictive():
     return control.LinearPredictiveControl(system(), price, limits, horizon=2), states(3)
 
 
+def predictive_unfolded():
+    solver, _ = iterative_lqr(horizon=2, initial=None)
+    solver = mbdl.unfold(solver, 2, untie=lambda s: (s.step_sizes, s.regularisation), constraint=mbdl.positive)
+    return control.PredictiveControl(solver), states(3)
+
+
 def prediction():
     return control.Prediction(nonlinear()), (_normal(9, 2), _normal(26, 1), jnp.asarray(3))
 
@@ -212,6 +256,7 @@ RULES = {
     "Clipped": clipped,
     "ConvexPolicy": convex_policy,
     "ConvexPolicy, unfolded": convex_policy_unfolded,
+    "ConvexPolicy, cones": convex_policy_with_cones,
     "ConvexPolicy, features": convex_policy_with_features,
     "InteriorPoint": interior_point,
     "IterativeLQR": iterative_lqr,
@@ -219,12 +264,14 @@ RULES = {
     "LQR, horizon": lqr_finite,
     "LQR, time-varying": lqr_time_varying,
     "LQG": lqg,
+    "LQG, extended": lqg_extended,
     "LQG, KalmanNet": lqg_kalmannet,
     "LinearFeedback": linear_feedback,
     "LinearPredictiveControl": linear_predictive,
     "OperatorSplitting": operator_splitting,
     "Prediction": prediction,
     "PredictiveControl": predictive,
+    "PredictiveControl, unfolded": predictive_unfolded,
     "RecurrentPolicy": recurrent_policy,
     "StateFeedback": state_feedback,
 }
