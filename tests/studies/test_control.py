@@ -26,7 +26,11 @@ def test_a_study_runs_and_its_table_is_what_was_simulated(name, tmp_path):
         rows = {row["name"]: row for row in table["rows"]}
         assert len(rows) >= len(problem.entries)
         for entry in problem.entries:
-            assert "cost" in rows[f"{problem.name}-{entry.name}"]["cells"]
+            cells = rows[f"{problem.name}-{entry.name}"]["cells"]
+            assert "cost" in cells
+            trained = None if entry.training is None else entry.training.steps
+            assert cells.get("steps") == trained
+            assert trained is None or 0 <= cells["kept"] <= trained
         entry = problem.entries[-1]
         policy = run.load_rule(f"{problem.name}-{entry.name}")
         runs = simulated(run, problem, policy, problem.evaluations[0])

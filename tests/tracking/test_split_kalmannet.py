@@ -65,3 +65,12 @@ def test_it_needs_a_nominal_gain_with_covariances():
     gain = tracking.SplitGain(network, other, nominal=tracking.FixedGain(jnp.zeros((2, 3))))
     with pytest.raises(TypeError, match="SplitGain: the nominal gain knows no covariances"):
         tracking.KalmanFilter(linear(), gain)(observations())
+
+
+def test_a_model_that_varies_in_time_needs_a_gain_that_does():
+    model = linear(transition=tracking.TimeVarying(jnp.stack([0.5 * jnp.eye(2)] * 4)))
+    with pytest.raises(ValueError, match="transition of the model varies .* use tracking.KalmanGain"):
+        tracking.SplitKalmanNet(model, key=jax.random.key(0))(observations()[:4])
+    rule = tracking.SplitKalmanNet(model, key=jax.random.key(0), nominal=tracking.KalmanGain())
+    expected = tracking.KalmanFilter(model)(observations()[:4]).mean
+    np.testing.assert_allclose(rule(observations()[:4]).mean, expected, rtol=1e-4, atol=1e-5)
