@@ -64,6 +64,7 @@ def machine(one_thread: bool) -> dict[str, str]:
     cores, load = os.cpu_count() or 1, os.getloadavg()[0]
     settings = {
         "Machine": f"{platform.system()} {platform.machine()}, {cores} cores, load at start {load:.1f}",
+        "Device": _device(),
         "Packages": ", ".join(versions),
         "Time": "processor time of one thread" if one_thread else "wall time, all cores",
     }
@@ -73,6 +74,14 @@ def machine(one_thread: bool) -> dict[str, str]:
             "(PyTorch): take no ratio from this run, or use --one-thread"
         )
     return settings
+
+
+def _device() -> str:
+    """Where JAX computes, and with how many digits it multiplies matrices there."""
+    import jax
+
+    precision = getattr(jax.config, "jax_default_matmul_precision", None)
+    return f"{jax.devices()[0].device_kind}, matrix products in the precision '{precision}'"
 
 
 if __name__ == "__main__":

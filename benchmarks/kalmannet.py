@@ -11,10 +11,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
+import equinox as eqx
 import jax
 import numpy as np
+import optax
 
-from mbdl import core, tracking
+from mbdl import core, tracking, training
 
 from . import kalmannet_scan, peers, training_step
 from .kalmannet_peer import NetworkOfUnits
@@ -26,15 +28,28 @@ TOLERANCE = 1e-2
 """Of what the network changes in the estimates: single precision through a recursion of states up to a thousand times
 as large."""
 
+STEPS = 300
+"""Of the training that is timed with its compilation."""
 
-def run(*, rounds: int = 10, steps: int = 100, batch: int = 30, systems: tuple[System, ...] = SYSTEMS) -> Tables:
-    """Measures a training step and the filtering of the batch.
+
+def run(
+    *,
+    rounds: int = 10,
+    steps: int = 100,
+    batch: int = 30,
+    systems: tuple[System, ...] = SYSTEMS,
+    count: int = STEPS,
+    runs: int = 1000,
+) -> Tables:
+    """Measures a training step and the filtering of the batch; of two states, a smoother's step and a training too.
 
     Args:
         rounds: repetitions.
         steps: observations of a trajectory.
         batch: trajectories in a batch.
         systems: which state-space models.
+        count: steps of the training that is timed from its beginning.
+        runs: trajectories that it trains on, and as many others that it is tested on.
 
     Yields:
         The title of each table with its measurements, once it is measured.
@@ -46,16 +61,27 @@ def run(*, rounds: int = 10, steps: int = 100, batch: int = 30, systems: tuple[S
         yield f"Training step, {size}", measure([step, *_plain(rule, ys, states)], rounds=rounds)
         forward = Contender("mbdl", lambda r=rule, y=ys: _forward(r, y))
         yield f"Forward, {size}", measure([forward, *_plain(rule, ys, None)], rounds=rounds)
+    if SYSTEMS[0] in systems:
+        smoother, ys, states = problem(SYSTEMS[0], steps=steps, batch=batch, kind=tracking.RTSNet)
+        size = f"RTSNet, {SYSTEMS[0]}, {core.count(core.partition(smoother)[0]):,} numbers, batch {batch}, T = {steps}"
+        step = Contender("mbdl", lambda: training_step.step(smoother, ys, states, loss=tracking.state_error))
+        yield f"Training step, {size}", measure([step], rounds=rounds)
+        yield (
+            f"{count} steps of training, KalmanNet, {SYSTEMS[0]}, q²/r² = -20 dB",
+            measure([learning(count, steps=steps, batch=batch, runs=runs)], rounds=1),
+        )
 
 
-def problem(system: System, *, steps: int, batch: int) -> tuple[Any, jax.Array, jax.Array]:
-    """The filter with its learned gain, observations and states."""
+def problem(
+    system: System, *, steps: int, batch: int, kind: Callable[..., Any] = tracking.KalmanNet
+) -> tuple[Any, jax.Array, jax.Array]:
+    """The filter or smoother with its learned gain, observations and states."""
     if system == "linear 2×2":
         true = model = tracking.canonical(2, q2=0.1, r2=1.0)
     else:
         true = tracking.lorenz(q2=1e-3, r2=0.1, rotate_observation=1.0)
         model = tracking.lorenz(q2=1e-3, r2=0.1)
-    learned, rest = core.partition(tracking.KalmanNet(model, key=jax.random.key(0)))
+    learned, rest = core.partition(kind(model, key=jax.random.key(0)))
     leaves, structure = jax.tree.flatten(learned)
     keys = jax.random.split(jax.random.key(1), len(leaves))
     moved = [leaf + 0.02 * jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves, strict=True)]
@@ -79,9 +105,37 @@ def without_network(rule: Any) -> Any:
     return type(plain)(plain.model, plain.gain.nominal)
 
 
+def learning(count: int, *, steps: int, batch: int, runs: int) -> Contender:
+    """A training of KalmanNet from its beginning, with the error on other trajectories: all a user waits for."""
+    model = tracking.canonical(2, q2=0.01, r2=1.0)
+    rule = tracking.KalmanNet(model, key=jax.random.key(0))
+    data, test = (tracking.simulate(model, jax.random.key(k), steps=steps, runs=runs) for k in (1, 2))
+
+    def build() -> Callable[[], Any]:
+        def run() -> float:
+            risk = training.supervised(tuple(data), tracking.state_error)
+            fitted = training.fit(
+                rule, risk, optax.adam(1e-3), steps=count, batch_size=batch, key=jax.random.key(3), progress=False
+            )
+            errors = {"Kalman filter": tracking.KalmanFilter(model), "untrained": rule, "trained": fitted.rule}
+            contender.note = ", ".join(f"{name} {_error_db(r, test):.2f} dB" for name, r in errors.items())
+            return 0.0
+
+        return run
+
+    contender = Contender("mbdl", build)
+    return contender
+
+
+def _error_db(rule: Any, test: tuple[jax.Array, jax.Array]) -> float:
+    ys, states = test
+    return float(10 * np.log10(np.mean((np.asarray(_forward(rule, ys)()) - np.asarray(states)) ** 2)))
+
+
 def _forward(rule: Any, ys: jax.Array) -> Any:
-    compiled = jax.jit(jax.vmap(lambda y: rule(y).mean))
-    return lambda: compiled(ys)
+    # The rule is an argument, as the parameters of the other sides are: none of them is a constant of the program.
+    compiled = eqx.filter_jit(lambda rule, ys: jax.vmap(lambda y: rule(y).mean)(ys))
+    return lambda: compiled(rule, ys)
 
 
 def _plain(rule: Any, ys: jax.Array, states: jax.Array | None) -> list[Contender]:
@@ -99,16 +153,17 @@ def _plain(rule: Any, ys: jax.Array, states: jax.Array | None) -> list[Contender
 
     def looped(states: jax.Array | None, *, cell: bool) -> Callable[[], Any]:
         library = peers.torch()
-        model = NetworkOfUnits(plain.gain.network, plain.model, *known, cell=cell).module()
-        inputs = library.from_numpy(np.array(ys))
+        model = NetworkOfUnits(plain.gain.network, plain.model, *known, cell=cell).module().to(peers.device())
+        inputs = library.from_numpy(np.array(ys)).to(peers.device())
 
         def filtered() -> np.ndarray:
             with library.no_grad():
-                return model(inputs).numpy()
+                return model(inputs).cpu().numpy()
 
         if states is None:
             return filtered
-        return peers.train(model, inputs, library.from_numpy(np.array(states)), training_step.LEARNING_RATE)
+        targets = library.from_numpy(np.array(states)).to(peers.device())
+        return peers.train(model, inputs, targets, training_step.LEARNING_RATE)
 
     def agree(name: str, build: Callable[[None], Callable[[], Any]]) -> str:
         # Relative to the estimates themselves a network that does nothing would pass.

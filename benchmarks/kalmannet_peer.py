@@ -60,8 +60,8 @@ class NetworkOfUnits:
             def forward(self, ys: Any) -> Any:
                 batch = ys.shape[0]
                 estimate = before = predicted_before = start.expand(batch, m)
-                Q, S = (torch.eye(size).reshape(1, -1).expand(batch, -1) for size in (m, n))
-                P = torch.zeros(batch, m * m)
+                Q, S = (torch.eye(size, device=ys.device).reshape(1, -1).expand(batch, -1) for size in (m, n))
+                P = torch.zeros(batch, m * m, device=ys.device)
                 last, estimates = None, []
                 for t in range(ys.shape[1]):
                     y, predicted = ys[:, t], transit(estimate)
@@ -120,7 +120,7 @@ class NetworkOfUnits:
 
         def transit(states: Any) -> Any:
             rate = step * (fixed + states[:, 2, None, None] * by_third + states[:, 1, None, None] * by_second)
-            term = F = torch.eye(3).expand(len(states), 3, 3)
+            term = F = torch.eye(3, device=states.device).expand(len(states), 3, 3)
             for j in range(1, order + 1):
                 term = torch.bmm(term, rate) / j
                 F = F + term
@@ -139,4 +139,4 @@ def lorenz_rates(lorenz: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _tensor(array: Any) -> Any:
-    return peers.torch().from_numpy(np.array(array, np.float32))
+    return peers.torch().from_numpy(np.array(array, np.float32)).to(peers.device())

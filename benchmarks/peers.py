@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 
 from .timing import Missing
@@ -16,6 +17,11 @@ def torch() -> Any:
     except ImportError as error:
         raise Missing(f"not installed ({error})") from error
     return torch
+
+
+def device() -> str:
+    """PyTorch's name for the kind of device that JAX computes on."""
+    return "cuda" if jax.default_backend() == "gpu" else "cpu"
 
 
 def deepinv() -> Any:

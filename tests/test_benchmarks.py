@@ -226,12 +226,17 @@ def test_kalmannet_has_the_size_of_the_paper_and_its_units_are_those_of_the_libr
 def test_kalmannet_tables_have_the_step_and_the_forward_pass():
     from benchmarks import kalmannet
 
-    step, forward = _by_name(kalmannet.run(rounds=1, steps=2, batch=2, systems=("linear 2×2",)))
+    tables = kalmannet.run(rounds=1, steps=2, batch=2, systems=("linear 2×2",), count=1, runs=4)
+    step, forward, smoother, learning = _by_name(tables)
     for measured in (step, forward):
         ran = {"mbdl", "JAX, a plain scan"}
         assert {name for name, m in measured.items() if len(m.times) == 1} == ran
         assert all("not installed" in m.reason for name, m in measured.items() if name not in ran)
         assert measured["JAX, a plain scan"].note.startswith("first estimates differ by")
+    assert len(smoother["mbdl"].times) == 1
+    assert [part.rsplit(" ", 2)[0] for part in learning["mbdl"].note.split(", ")] == [
+        *("Kalman filter", "untrained", "trained")
+    ]
 
 
 @pytest.mark.parametrize("system", ["linear 2×2", "Lorenz 3×3"])

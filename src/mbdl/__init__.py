@@ -41,6 +41,8 @@ from .training import (
     unsupervised,
 )
 
+core.multiply_in_full()
+
 __all__ = [
     "ConvergenceError",
     "DecisionRule",

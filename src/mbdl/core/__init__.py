@@ -6,6 +6,7 @@ from .fixed_point import ConvergenceError, Solution, Status
 from .learned import Learned, PerLayer, combine, count, partition, resolve
 from .leaves import as_leaf, dtype_of, settle
 from .loops import holds_convolution, loop
+from .precision import multiply_in_full
 from .recursive import Course, RecursiveRule, first_bad_step, time_steps
 from .registry import register
 from .rule import DecisionRule, all_finite
@@ -43,6 +44,7 @@ __all__ = [
     "learn",
     "load",
     "loop",
+    "multiply_in_full",
     "nondifferentiable",
     "partition",
     "positive",
