@@ -60,6 +60,46 @@ class TestStatus:
         with pytest.raises(ConvergenceError, match=r"Descent\.solve diverged in \d+ iterations.*smaller step size"):
             rule.solve(X)
 
+    def test_a_problem_without_a_solution(self):
+        class Judge(toys.Descent):
+            """Says at large states that there is no solution, and of which kind by the context's sign."""
+
+            def verdict(self, previous, current, x):
+                proven = Status.where(x[0] > 0, Status.infeasible, Status.unbounded)
+                far = jnp.sum(current**2) > 1e3
+                return Status.where(far | ~jnp.all(jnp.isfinite(current)), proven, Status.maximum_reached)
+
+        rule = Judge(toys.matrix(), 0.5, 0.3)
+        xs = jnp.stack([jnp.full(4, 1e3), jnp.full(4, -1e3), jnp.zeros(4), jnp.full(4, 1e-6)])
+        solutions = jax.vmap(rule.solve)(xs)
+        expected = [Status.infeasible, Status.unbounded, Status.converged]
+        for k, status in enumerate(expected):
+            assert bool(jax.tree.map(lambda leaf: leaf[k], solutions).status == status)  # noqa: B023
+        np.testing.assert_array_equal(solutions.iterations[:2], 8)
+        assert jnp.all(jnp.isnan(solutions.decision[:2])) & jnp.all(jnp.isfinite(solutions.decision[2]))
+        np.testing.assert_array_equal(jax.vmap(jax.grad(lambda x: jnp.sum(rule.solve(x).decision)))(xs)[:2], 0.0)
+        assert solutions.degenerate is None
+        with pytest.raises(ConvergenceError, match=r"Judge\.solve: the problem is infeasible: no decision"):
+            rule.solve(xs[0])
+        with pytest.raises(ConvergenceError, match=r"Judge\.solve: the problem is unbounded: its objective falls"):
+            rule.solve(xs[1])
+        # The last look is where the largest number is reached, also before the first one would be.
+        few = rule.solve(xs[0], maximum=3, throw=False)
+        assert few.iterations == 3
+        assert bool(few.status == Status.infeasible)
+
+    def test_a_solver_that_judges_iterates_as_one_that_does_not(self):
+        class Judge(toys.Descent):
+            def verdict(self, previous, current, x):
+                return Status.maximum_reached
+
+        plain, judge = (kind(toys.matrix(), 0.1, 0.3).solve(X) for kind in (toys.Descent, Judge))
+        np.testing.assert_array_equal(judge.decision, plain.decision)
+        assert (judge.iterations, judge.residual) == (plain.iterations, plain.residual)
+        cut = Judge(toys.matrix(), 0.1, 0.3).solve(X, maximum=13, throw=False)
+        assert cut.iterations == 13
+        assert bool(cut.status == Status.maximum_reached)
+
     def test_one_bad_instance_does_not_spoil_its_batch(self):
         xs = jnp.stack([X, jnp.full(4, 1e30), jnp.zeros(4), jnp.full(4, jnp.nan), 2 * X])
 

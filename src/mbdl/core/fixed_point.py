@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from .derivative import nondifferentiable, reads
 from .rule import all_finite
@@ -20,6 +20,12 @@ class Status(eqx.Enumeration):
     converged = "the residual fell below the tolerance"
     maximum_reached = "the largest number of iterations was reached before the residual fell below the tolerance"
     diverged = "the iterates became non-finite"
+    infeasible = "the solver proved that no decision fulfils the constraints"
+    unbounded = "the solver proved that the objective has no lower bound on the decisions that fulfil the constraints"
+
+
+FIRST_LOOK = 8
+"""The iterations after which a solver is first asked for its verdict; then after twice as many, and so on."""
 
 
 class ConvergenceError(RuntimeError):
@@ -37,16 +43,20 @@ class Solution(eqx.Module):
     """What `solve` returns. The decision is differentiable; the iterations and the residual are constants.
 
     Attributes:
-        decision: the last iterate's decision.
+        decision: the last iterate's decision; NaN for a problem that is infeasible or unbounded.
         iterations: how many were taken.
         residual: the last residual.
-        status: `Status.converged`, `Status.maximum_reached` or `Status.diverged`.
+        status: `Status.converged`, `Status.maximum_reached` or `Status.diverged`; from a solver that proves it also
+            `Status.infeasible` or `Status.unbounded`.
+        degenerate: whether it converged to a point at which the derivative is one of several (see
+            `IterativeSolver.degenerate`); `None` from a solver that does not tell.
     """
 
     decision: Any
     iterations: Int[Array, ""]
     residual: Float[Array, ""]
     status: Status
+    degenerate: Bool[Array, ""] | None = None
 
     def check(self, solver: Any, valid: bool) -> None:
         """Raise unless the input was valid and the iteration converged."""
@@ -55,6 +65,13 @@ class Solution(eqx.Module):
             raise ValueError(f"{name}.solve: the input is not valid: some of its values are not finite")
         if bool(self.status == Status.converged):
             return
+        for status, why in _WITHOUT_SOLUTION.items():
+            if bool(self.status == getattr(Status, status)):
+                raise ConvergenceError(
+                    f"{name}.solve: the problem is {status}: {why}. Pass throw=False to get the solution with its "
+                    "status",
+                    self,
+                )
         how = "diverged" if bool(self.status == Status.diverged) else "did not converge"
         raise ConvergenceError(
             f"{name}.solve {how} in {int(self.iterations)} iterations (residual {float(self.residual):.3g}). Raise "
@@ -64,20 +81,43 @@ class Solution(eqx.Module):
         )
 
 
+_WITHOUT_SOLUTION = {
+    "infeasible": "no decision fulfils its constraints. Relax them, or penalise violations",
+    "unbounded": "its objective falls for ever along a direction that its constraints allow. Bound the decision, or "
+    "add a cost that grows in every direction",
+}
+
+
 def find(solver: Any, x: Any, tolerance: Float[Array, ""], maximum: Int[Array, ""]) -> Solution:
     """Iterate a resolved solver from its first state until its residual is below the tolerance."""
     first = solver.init(x)
     solver, x = _guard(solver, x, first)
     # The iteration is not differentiated: the equation that its end fulfils is.
-    state, k, residual, code = _until_converged(_constant((solver, x, first)), tolerance, maximum)
+    constant = _constant((solver, x, first))
+    state, k, residual, status = _until_converged(constant, tolerance, maximum)
+    exists = (status != Status.infeasible) & (status != Status.unbounded)
+    if _proves(*constant):
+        # Where there is no solution the first state stands in for it: finite, and masked below, so that what a batch
+        # shares keeps its derivative.
+        state = jax.tree.map(lambda last, start: jnp.where(exists, last, start), state, constant[2])
     end, state_of = _flatten(state)
 
     def excess(flat: Array) -> Array:
         return _flatten(_image(solver, state_of(flat), x))[0] - flat
 
     root = jax.lax.custom_root(excess, end, lambda _, flat: flat, _solve_tangent)
-    status = Status.where(code == 0, Status.converged, Status.where(code == 1, Status.maximum_reached, Status.diverged))
-    return Solution(solver.decision(state_of(root)), k, residual, status)
+    decision = solver.decision(state_of(root))
+    if _proves(*constant):
+        decision = jax.tree.map(lambda leaf: jnp.where(exists, leaf, jnp.nan), decision)
+    degenerate = constant[0].degenerate(state, constant[1])
+    if degenerate is not None:
+        degenerate = degenerate & (status == Status.converged)
+    return Solution(decision, k, residual, status, degenerate)
+
+
+def _proves(solver: Any, x: Any, state: Any) -> bool:
+    """Whether a solver is one that proves that a problem has no solution."""
+    return jax.eval_shape(lambda: solver.verdict(state, state, x)) is not None
 
 
 def _image(solver: Any, state: Any, x: Any) -> Any:
@@ -116,27 +156,49 @@ def _flatten(state: Any) -> tuple[Array, Callable[[Array], Any]]:
 
 def _until_converged(
     problem: tuple[Any, Any, Any], tolerance: Array, maximum: Array
-) -> tuple[Any, Array, Array, Array]:
+) -> tuple[Any, Array, Array, Status]:
     """The state where the iteration from the first one ends; how many iterations, the last residual, the status."""
     solver, x, state = problem
     dtype = jax.eval_shape(lambda: solver.residual(state, state, x)).dtype
+    looks = _proves(*problem)
 
-    def going(carry: tuple[Any, Array, Array]) -> Array:
-        _, k, residual = carry
-        return (k < maximum) & (residual > tolerance.astype(dtype))
+    def open_(carry: tuple[Any, Any, Array, Array], until: Array) -> Array:
+        _, _, k, residual = carry
+        return (k < until) & (residual > tolerance.astype(dtype))
 
-    def body(carry: tuple[Any, Array, Array]) -> tuple[Any, Array, Array]:
-        state, k, _ = carry
+    def body(carry: tuple[Any, Any, Array, Array]) -> tuple[Any, Any, Array, Array]:
+        _, state, k, _ = carry
         following = solver.advance(state, x)
-        return following, k + 1, solver.residual(state, following, x)
+        return (state if looks else None), following, k + 1, solver.residual(state, following, x)
 
-    # A residual that is not a number ends the loop too: no comparison with it holds.
-    state, k, residual = jax.lax.while_loop(
-        going, body, (state, jnp.zeros((), jnp.int32), jnp.full((), jnp.inf, dtype))
-    )
+    def iterated(carry: tuple[Any, Any, Array, Array], until: Array) -> tuple[Any, Any, Array, Array]:
+        # A residual that is not a number ends the loop too: no comparison with it holds.
+        return jax.lax.while_loop(lambda carry: open_(carry, until), body, carry)
+
+    carry = (state if looks else None, state, jnp.zeros((), jnp.int32), jnp.full((), jnp.inf, dtype))
+    proven = Status.maximum_reached
+    if looks:
+
+        def going(judged: tuple[Any, Array, Status]) -> Array:
+            carry, _, proven = judged
+            return open_(carry, maximum) & (proven == Status.maximum_reached)
+
+        def until_next_look(judged: tuple[Any, Array, Status]) -> tuple[Any, Array, Status]:
+            carry, until, _ = judged
+            carry = iterated(carry, until)
+            # Twice as many, without an overflow.
+            return carry, until + jnp.minimum(until, maximum - until), solver.verdict(carry[0], carry[1], x)
+
+        start = (carry, jnp.minimum(FIRST_LOOK, maximum), proven)
+        carry, _, proven = jax.lax.while_loop(going, until_next_look, start)
+    else:
+        carry = iterated(carry, maximum)
+    _, state, k, residual = carry
     finite = jnp.isfinite(residual) & all_finite(state)
-    code = jnp.where(finite, jnp.where(residual <= tolerance.astype(dtype), 0, 1), 2)
-    return state, k, residual, code
+    status = Status.where(residual <= tolerance.astype(dtype), Status.converged, Status.maximum_reached)
+    status = Status.where(finite, status, Status.diverged)
+    without = (status != Status.converged) & (proven != Status.maximum_reached)
+    return state, k, residual, Status.where(without, proven, status)
 
 
 def _guard(solver: Any, x: Any, state: Any) -> tuple[Any, Any]:

@@ -6,11 +6,11 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from . import layers
 from .derivative import reads
-from .fixed_point import Solution, find
+from .fixed_point import Solution, Status, find
 from .leaves import is_concrete
 from .loops import loop
 from .rule import DecisionRule, evaluate
@@ -79,6 +79,23 @@ class IterativeSolver(DecisionRule):
         relative = jnp.where(change > 0, change, 1.0) / jnp.where(size > 0, size, 1.0)
         return jnp.where(change > 0, jnp.sqrt(relative), 0.0)
 
+    def verdict(self, previous: Any, current: Any, x: Any) -> Status | None:
+        """What two successive states prove of a problem that has no solution; `None`, the default, for a solver that
+        proves nothing.
+
+        `solve` asks after 8, 16, 32, ... iterations, and where a residual is not a number, and ends where there is a
+        proof. A state may hold what is not finite.
+
+        Returns:
+            `Status.infeasible` or `Status.unbounded`; `Status.maximum_reached` where nothing is proven.
+        """
+        return None
+
+    def degenerate(self, state: Any, x: Any) -> Bool[Array, ""] | None:
+        """Whether the derivative at the fixed point that a state has reached is one of several, as at a kink; `None`,
+        the default, for a solver that does not tell."""
+        return None
+
     def advance(self, state: Any, x: Any) -> Any:
         """One iteration and the correction, where there is one."""
         state = self.step(state, x)
@@ -129,7 +146,8 @@ class IterativeSolver(DecisionRule):
 
         The decision has implicit gradients at the fixed point, with respect to the context and to every parameter
         that the fixed point depends on. Those that it does not depend on (`hyperparameters`, and what only `init`
-        reads) raise while tracing when their gradient is asked for.
+        reads) raise while tracing when their gradient is asked for. A problem that is proven to have no solution
+        passes no derivative: zero.
 
         Args:
             x: the context.
@@ -142,7 +160,8 @@ class IterativeSolver(DecisionRule):
             a `Solution`; under `jax.vmap` one status, residual and number of iterations for each instance.
 
         Raises:
-            ConvergenceError: (with `throw`).
+            ConvergenceError: (with `throw`) where it does not converge, or the problem is infeasible or unbounded and
+                the solver proves it.
             ValueError: for an input that is not valid or an untied solver.
         """
         if layers.per_layer(self):
