@@ -53,3 +53,45 @@ def draw(seed, variables=5, *, equalities=1, rows=3, rank=None, spread=0.0, flat
 
 def stack(programs):
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *programs)
+
+
+def batch():
+    """Programs of one shape: solved, infeasible by a row and the bounds, crossed sides, unbounded, not finite."""
+    good = draw(0)
+    (A, b), (G, lower, upper), (low, high) = good.equality, good.inequality, good.bounds
+
+    def changed(
+        hessian=good.hessian, linear=good.linear, equality=(A, b), lower=lower, upper=upper, bounds=(low, high)
+    ):
+        return jax.tree.unflatten(
+            jax.tree.structure(good), jax.tree.leaves((hessian, linear, equality, (G, lower, upper), bounds))
+        )
+
+    beyond = 0.1 + jnp.sum(jnp.maximum(G[0] * low, G[0] * high))
+    free = jnp.full_like(low, jnp.inf)
+    direction = jnp.linalg.svd(jnp.concatenate([A, G]))[2][-1]  # moves no row
+    bent = jnp.eye(5) - jnp.outer(direction, direction)
+    return stack(
+        [
+            good,
+            changed(lower=lower.at[0].set(beyond), upper=upper.at[0].set(beyond + 1)),
+            changed(bounds=(low, low - 1e-3)),
+            changed(hessian=bent, linear=-direction, bounds=(-free, free)),
+            changed(linear=good.linear.at[0].set(jnp.nan)),
+            good,
+        ]
+    )
+
+
+def tied(seed, *, tie, variables=5, spread=0.5):
+    """A program whose second variable meets its upper bound with a multiplier of zero, or has room of one; its first
+    one meets its bound with the multiplier one. The hessian's condition is some thousands."""
+    rng = np.random.default_rng(seed)
+    root = rng.standard_normal((variables, variables)) * np.exp(spread * rng.standard_normal(variables))[:, None]
+    x, pressed = 0.5 * rng.standard_normal(variables), np.eye(variables)[0]
+    G = rng.standard_normal((3, variables))
+    high = x + np.where(np.arange(variables) <= (1 if tie else 0), 0.0, 1.0)
+    linear = -(root @ root.T @ x + pressed)
+    return control.QuadraticProgram(
+        root @ root.T, linear, inequality=(G, G @ x - 1.0, G @ x + 1.0), bounds=(x - 1.0, high)
+    )

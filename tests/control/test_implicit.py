@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from control.programs import SOLVE, draw
+from control.programs import SOLVE, draw, stack, tied
 
 from mbdl import control
 
@@ -139,3 +139,15 @@ def test_a_minimiser_that_is_not_unique_is_told_and_moves_as_little_as_it_can(x6
     assert bool(solution.degenerate)
     jacobian = jax.jacobian(lambda linear: solve(linear).x)(linear)
     np.testing.assert_allclose(jacobian, -np.linalg.pinv(flat), atol=1e-7)
+
+
+@pytest.mark.parametrize("precise", [True, False], ids=["float64", "float32"])
+def test_ties_are_told_where_the_condition_is_poor_and_ordinary_points_are_not(precise):
+    # In single precision points are solved to a residual, and with this condition some are a thousand times that away.
+    with jax.enable_x64(precise):
+        for tie in (True, False):
+            programs = stack([tied(seed, tie=tie) for seed in range(100)])
+            solutions = jax.jit(jax.vmap(lambda program: control.solve_qp(program, throw=False)))(programs)
+            told = np.asarray(solutions.degenerate)[np.asarray(solutions.solved)]
+            assert told.size == 100
+            assert told.all() if tie else not told.any()

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from control.programs import SOLVE, draw
+from control.programs import SOLVE, batch, draw
 
 import mbdl
 from mbdl import control
@@ -82,3 +82,61 @@ def test_bad_settings_raise():
         control.OperatorSplitting(relaxation=2.0)
     with pytest.raises(ValueError, match="expected a fraction between 0 and 1, got 1"):
         control.InteriorPoint(fraction=1.0)
+
+
+BOTH = pytest.mark.parametrize(
+    "solver", [control.OperatorSplitting(), control.InteriorPoint()], ids=lambda s: type(s).__name__
+)
+
+
+@BOTH
+@pytest.mark.parametrize("precise", [True, False], ids=["float64", "float32"])
+def test_solve_has_a_status_for_each_instance_and_no_derivative_without_a_solution(solver, precise):
+    with jax.enable_x64(precise):
+        tolerance = 1e-8 if precise else 3e-4
+
+        def solve(program):
+            return solver.solve(program, tolerance=tolerance, maximum=2000, throw=False)
+
+        def loss(programs):
+            found = jax.vmap(solve)(programs)
+            return jnp.sum(found.decision**2), found
+
+        slopes, found = jax.jit(jax.grad(loss, has_aux=True))(batch())
+        names = ("converged", "infeasible", "infeasible", "unbounded", "diverged", "converged")
+        for k, name in enumerate(names):
+            assert bool((found.status == getattr(mbdl.Status, name))[k]), k
+        assert np.all(np.isnan(found.decision[1:4]))
+        # Not after the two thousand iterations that there may be.
+        assert np.all(found.iterations[1:4] <= 64)
+        for k in (0, 5):
+            np.testing.assert_allclose(found.decision[k], SOLVE(draw(0)).x, atol=10 * tolerance)
+        for leaf in jax.tree.leaves(slopes):
+            np.testing.assert_array_equal(leaf[1:4], 0.0)
+            assert np.all(np.isfinite(leaf[jnp.array([0, 5])]))
+        assert np.any(slopes.linear[0] != 0)
+
+
+@BOTH
+def test_a_program_without_a_solution_raises_what_it_is(solver, x64):
+    for k, message in ((1, "the problem is infeasible: no decision"), (3, "the problem is unbounded: its objective")):
+        program = jax.tree.map(lambda leaf, k=k: leaf[k], batch())
+        with pytest.raises(mbdl.ConvergenceError, match=rf"{type(solver).__name__}\.solve: {message}") as caught:
+            solver.solve(program)
+        assert np.all(np.isnan(caught.value.solution.decision))
+
+
+@BOTH
+@pytest.mark.parametrize("precise", [True, False], ids=["float64", "float32"])
+def test_a_derivative_that_is_one_of_several_is_told(solver, precise):
+    # x = clip(-2 q, ., 1): at q = -0.5 the derivatives from the two sides are -2 and 0.
+    with jax.enable_x64(precise):
+
+        def degenerate(q):
+            program = control.QuadraticProgram(jnp.diag(jnp.array([0.5, 1.0])), jnp.array([q, 0.2]), bounds=(-5.0, 1.0))
+            found = solver.solve(program, tolerance=1e-6 if precise else 1e-4, throw=False)
+            assert found.degenerate is not None
+            return found.degenerate & (found.status == mbdl.Status.converged)
+
+        told = jax.jit(jax.vmap(degenerate))(jnp.array([-0.5, -0.6, -0.4]))
+        assert told.tolist() == [True, False, False]

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from control.programs import SOLVE, draw, stack
+from control.programs import SOLVE, batch, draw, stack
 from jax.extend.core import jaxprs_in_params
 
 import mbdl
@@ -68,34 +68,6 @@ def test_multipliers_fulfil_the_optimality_conditions(x64):
         assert np.all((np.abs(value - high) < 1e-12) | (multiplier <= 0))
         assert np.all((np.abs(value - low) < 1e-12) | (multiplier >= 0))
         assert np.any(multiplier != 0)
-
-
-def batch():
-    """Programs of one shape: solved, infeasible by a row and the bounds, crossed sides, unbounded, not finite."""
-    good = draw(0)
-    (A, b), (G, lower, upper), (low, high) = good.equality, good.inequality, good.bounds
-
-    def changed(
-        hessian=good.hessian, linear=good.linear, equality=(A, b), lower=lower, upper=upper, bounds=(low, high)
-    ):
-        return jax.tree.unflatten(
-            jax.tree.structure(good), jax.tree.leaves((hessian, linear, equality, (G, lower, upper), bounds))
-        )
-
-    beyond = 0.1 + jnp.sum(jnp.maximum(G[0] * low, G[0] * high))
-    free = jnp.full_like(low, jnp.inf)
-    direction = jnp.linalg.svd(jnp.concatenate([A, G]))[2][-1]  # moves no row
-    bent = jnp.eye(5) - jnp.outer(direction, direction)
-    return stack(
-        [
-            good,
-            changed(lower=lower.at[0].set(beyond), upper=upper.at[0].set(beyond + 1)),
-            changed(bounds=(low, low - 1e-3)),
-            changed(hessian=bent, linear=-direction, bounds=(-free, free)),
-            changed(linear=good.linear.at[0].set(jnp.nan)),
-            good,
-        ]
-    )
 
 
 def test_each_instance_has_its_status_and_spoils_no_other(x64):

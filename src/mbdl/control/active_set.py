@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Bool, Float
 
-from .standard_form import Point, StandardForm, largest
+from .standard_form import Point, StandardForm
 
 UNSHARED = 32
 """The size up to which LAPACK inverts a triangular matrix in one thread."""
@@ -149,20 +149,3 @@ def solution_on(form: StandardForm, active: ActiveSet, point: Point) -> Point:
     sides = jnp.where(active.lower, form.lower, form.upper)
     right = Point(-form.linear, jnp.where(active.rows, sides, 0.0), jnp.where(active.fixed, point.x, 0.0))
     return jax.lax.fori_loop(0, 2, lambda _, point: factor.corrected(right, point), point)
-
-
-def is_degenerate(form: StandardForm, active: ActiveSet, point: Point) -> Bool[Array, ""]:
-    """Whether the derivative at a solution is one of several: a side holds to rounding with a multiplier of zero, the
-    sides that hold are dependent, or the solution is not unique."""
-    rounding = 1e3 * float(jnp.finfo(point.x.dtype).eps)
-    values = form.matrix @ point.x
-    length = rounding * jnp.maximum(largest(point.x, values), rounding)
-    slope = rounding * largest(form.hessian @ point.x, form.linear, point.y, point.w)
-
-    def weak(value: Array, multiplier: Array, lower: Array, upper: Array) -> Array:
-        holds = (value - lower <= length) | (upper - value <= length)
-        return jnp.any(holds & (jnp.abs(multiplier) <= slope) & (lower < upper))
-
-    factor = Factor(form.hessian, form.matrix, active.rows, active.fixed)
-    either = weak(values, point.y, form.lower, form.upper) | weak(point.x, point.w, form.low, form.high)
-    return either | factor.singular

@@ -7,10 +7,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from mbdl.core import IterativeSolver, as_leaf
+from mbdl.core import IterativeSolver, Status, as_leaf
 from mbdl.core.checks import concrete
+from mbdl.core.rule import all_finite
 
 from .active_set import active_at, inverse_root, solution_on
+from .certificates import crossed
+from .degenerate import degenerate_at
+from .found import verdict
 from .quadratic_program import QuadraticProgram
 from .standard_form import Point, StandardForm, largest, positive, residual, standard_form
 
@@ -37,12 +41,17 @@ class InteriorPoint(IterativeSolver):
     progress tells, with its second-order term. Some ten to twenty steps reach high accuracy, whatever the conditioning
     of the program. Equalities enter with a large fixed weight and are met by the Newton steps themselves.
 
+    `solve` says which programs have no solution, each for itself: their `Status` is `infeasible` or `unbounded`, their
+    decision NaN, and they pass no derivative. It also says whether the derivative is one of several (`degenerate`, as
+    in `QPSolution`). A fixed depth proves nothing.
+
     Args:
         fraction: the part of the way to the boundary that a step may go, between 0 and 1.
         iterations: the depth of `solver(program)`.
 
     Raises:
         ValueError: for a fraction that is not between 0 and 1.
+        ConvergenceError: from `solve` (with `throw`) for a program that is infeasible, unbounded or not solved.
 
     Differentiable in: the program through a fixed depth and through `solve`; the fraction through a fixed depth.
 
@@ -89,9 +98,21 @@ class InteriorPoint(IterativeSolver):
         return eqx.tree_at(lambda s: s.x, state, solution_on(form, active_at(form, point), point).x)
 
     def residual(self, previous: InteriorState, current: InteriorState, x: QuadraticProgram) -> Float[Array, ""]:
-        """The largest relative residual of the optimality conditions."""
+        """The largest relative residual of the optimality conditions; infinite where sides contradict each other."""
+        form, tolerance = standard_form(x), jnp.asarray(1e-6, current.x.dtype)
+        return jnp.where(crossed(form), jnp.inf, residual(form, interior_point(form, current), tolerance))
+
+    def verdict(self, previous: InteriorState, current: InteriorState, x: QuadraticProgram) -> Status:
+        """What the last state proves that is finite: where there is no solution, its multipliers or $x$ grow along a
+        proof of that."""
+        form, finite = standard_form(x), all_finite(current)
+        last = jax.tree.map(lambda new, old: jnp.where(finite, new, old), current, previous)
+        return verdict(form, interior_point(form, last))
+
+    def degenerate(self, state: InteriorState, x: QuadraticProgram) -> Bool[Array, ""]:
+        """Whether the derivative at the solution is one of several, as `solve_qp` tells it."""
         form = standard_form(x)
-        return residual(form, interior_point(form, current), jnp.asarray(1e-6, current.x.dtype))
+        return degenerate_at(form, interior_point(form, state))
 
 
 def interior_point(form: StandardForm, state: InteriorState) -> Point:

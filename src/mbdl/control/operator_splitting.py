@@ -7,10 +7,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from mbdl.core import IterativeSolver, as_leaf
+from mbdl.core import IterativeSolver, Status, as_leaf
 from mbdl.core.checks import concrete, positive
 
 from .active_set import inverse_root
+from .certificates import crossed
+from .degenerate import degenerate_at
+from .found import verdict
 from .quadratic_program import QuadraticProgram
 from .splitting import Split, first_split, governing, proximal, split_at, split_step, weights
 from .standard_form import Point, StandardForm, residual, standard_form
@@ -35,6 +38,10 @@ class OperatorSplitting(IterativeSolver):
     eigenvectors of the two parts of the matrix are found once, so that a penalty for each layer costs nothing more.
     The decision is the copy of $x$ that lies within the bounds. Best on programs that are scaled well.
 
+    `solve` says which programs have no solution, each for itself: their `Status` is `infeasible` or `unbounded`, their
+    decision NaN, and they pass no derivative. It also says whether the derivative is one of several (`degenerate`, as
+    in `QPSolution`). A fixed depth proves nothing.
+
     Args:
         penalty: $\rho > 0$, in units of the hessian.
         relaxation: $\alpha$, between 0 and 2.
@@ -42,6 +49,7 @@ class OperatorSplitting(IterativeSolver):
 
     Raises:
         ValueError: for a penalty that is not positive, or a relaxation that is not between 0 and 2.
+        ConvergenceError: from `solve` (with `throw`) for a program that is infeasible, unbounded or not solved.
 
     Differentiable in: everything through a fixed depth; through `solve` in the program alone.
 
@@ -99,9 +107,19 @@ class OperatorSplitting(IterativeSolver):
         return SplittingState(moved.split, *map(jax.lax.stop_gradient, (state.basis, state.eigenvalues)))
 
     def residual(self, previous: SplittingState, current: SplittingState, x: QuadraticProgram) -> Float[Array, ""]:
-        """The largest relative residual of the optimality conditions."""
-        point = current.split.point
-        return residual(standard_form(x), point, jnp.asarray(1e-6, point.x.dtype))
+        """The largest relative residual of the optimality conditions; infinite where sides contradict each other."""
+        form, point = standard_form(x), current.split.point
+        return jnp.where(crossed(form), jnp.inf, residual(form, point, jnp.asarray(1e-6, point.x.dtype)))
+
+    def verdict(self, previous: SplittingState, current: SplittingState, x: QuadraticProgram) -> Status:
+        """What the last move proves: that of multipliers tends to a proof of infeasibility, that of $x$ to one of
+        unboundedness."""
+        moved = jax.tree.map(jnp.subtract, current.split.point, previous.split.point)
+        return verdict(standard_form(x), moved)
+
+    def degenerate(self, state: SplittingState, x: QuadraticProgram) -> Bool[Array, ""]:
+        """Whether the derivative at the solution is one of several, as `solve_qp` tells it."""
+        return degenerate_at(standard_form(x), state.split.point)
 
 
 def _diagonalised(form: StandardForm) -> tuple[Array, Array]:

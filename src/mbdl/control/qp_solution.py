@@ -31,7 +31,8 @@ class QPSolution(eqx.Module):
         iterations: how many steps of all kinds were taken.
         residual: the largest relative residual of the optimality conditions, after equilibration.
         degenerate: whether the derivative at the solution is one of several: a constraint holds with a multiplier of
-            zero, the constraints that hold are linearly dependent, or the minimiser is not unique.
+            zero, the constraints that hold are linearly dependent, or the minimiser is not unique. Told to a thousand
+            times rounding or the residual, whichever is larger: in single precision the nearly degenerate are too.
     """
 
     x: Float[Array, " variables"]

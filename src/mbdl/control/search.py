@@ -8,10 +8,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from .active_set import active_at, solution_on
-from .certificates import crossed, proves_infeasible, proves_unbounded
+from .certificates import crossed
+from .found import INFEASIBLE, SEARCHING, STOPPED, Found, judged, while_searching
 from .interior_point import InteriorState, first_interior, interior_point, interior_step
 from .prepared import inverse
 from .splitting import Governing, Penalties, Split, first_split, governing, split_at, split_step
@@ -33,32 +34,6 @@ LEAST_WIDTH, PARTS = 16, 8
 INTERIOR_STEPS = 40
 RELAXATION = 1.6
 INTERIOR_FRACTION = 0.99
-
-SEARCHING, SOLVED, INFEASIBLE, UNBOUNDED, STOPPED = range(5)
-
-
-class Found(eqx.Module):
-    """The best point so far, its residual, how the search stands, and how many steps it took."""
-
-    point: Point
-    error: Float[Array, ""]
-    code: Int[Array, ""]
-    steps: Int[Array, ""]
-
-    def better(self, point: Point, error: Array, tolerance: Array) -> "Found":
-        """With another point where that is better."""
-        take = error < self.error
-        best = jax.tree.map(lambda new, old: jnp.where(take, new, old), point, self.point)
-        error = jnp.where(take, error, self.error)
-        code = jnp.where((error <= tolerance) & (self.code == SEARCHING), SOLVED, self.code)
-        return Found(best, error, code, self.steps)
-
-    def judged(self, proven: Array, code: int) -> "Found":
-        """With what was proven, where the search still goes on."""
-        return Found(self.point, self.error, jnp.where(proven & (self.code == SEARCHING), code, self.code), self.steps)
-
-    def after(self, steps: int) -> "Found":
-        return Found(self.point, self.error, self.code, self.steps + steps)
 
 
 class Progress(eqx.Module):
@@ -94,7 +69,7 @@ def search(
         return _splitting(form, first_inverse, carry[0]), carry[1].after(BLOCK)
 
     def attempt(blocks: Array, carry: tuple[Progress, Found]) -> tuple[Progress, Found]:
-        progress, found = _while_searching(split, carry, blocks, form)
+        progress, found = while_searching(split, carry, blocks, form)
         return progress, _active_sets(form, progress.split.point, found, tolerance, FIRST_ACTIVE_SETS)
 
     progress = Progress(start, jax.tree.map(jnp.zeros_like, point), penalties)
@@ -116,17 +91,7 @@ def _rest(form: StandardForm, tolerance: Array, start: Split, progress: Progress
         point = progress.split.point
         found = found.better(point, residual(form, point, tolerance), tolerance)
 
-        # One certificate after the other, in loops of their own: on a processor with few cores two triangular solutions
-        # of batches that run at the same time may wait for each other for ever (JAX 0.10).
-        def infeasible(carry: tuple[Found], form: StandardForm) -> tuple[Found]:
-            return (carry[0].judged(proves_infeasible(form, progress.moved), INFEASIBLE),)
-
-        def unbounded(carry: tuple[Found], form: StandardForm) -> tuple[Found]:
-            return (carry[0].judged(proves_unbounded(form, progress.moved.x), UNBOUNDED),)
-
-        if form.lower.shape[0]:  # Bounds alone are crossed, or a point keeps them.
-            (found,) = _while_searching(infeasible, (found,), 1, form)
-        (found,) = _while_searching(unbounded, (found,), 1, form)
+        found = judged(form, found, progress.moved)
 
         def another(carry: tuple[Progress, Found], form: StandardForm) -> tuple[Progress, Found]:
             progress, found = carry
@@ -134,16 +99,16 @@ def _rest(form: StandardForm, tolerance: Array, start: Split, progress: Progress
             progress = Progress(progress.split, progress.moved, penalties)
             return _splitting(form, inverse(form, penalties), progress), found.after(BLOCK)
 
-        progress, found = _while_searching(another, (progress, found), 1, form)
+        progress, found = while_searching(another, (progress, found), 1, form)
 
         def interior(_: Any, form: StandardForm) -> tuple[Found, Point]:
             return found, _interior(form, tolerance)
 
-        _, point = _while_searching(interior, (found, progress.split.point), count == BLOCKS, form)
+        _, point = while_searching(interior, (found, progress.split.point), count == BLOCKS, form)
         return progress, _active_sets(form, point, found, tolerance, ACTIVE_SETS), count + 1
 
     carry = (progress, found, jnp.ones((), jnp.int32))
-    return _while_searching(block, carry, ALL_BLOCKS - 1, form)[1]
+    return while_searching(block, carry, ALL_BLOCKS - 1, form)[1]
 
 
 @_rest.def_vmap
@@ -199,26 +164,6 @@ def _packed(tree: Any) -> tuple[Float[Array, "batch numbers"], Callable[[Array],
     return jax.vmap(lambda one: ravel_pytree(one)[0])(tree), jax.vmap(back)
 
 
-def _while_searching(
-    body: Callable[[Any, StandardForm], Any], carry: Any, most: int | Array, form: StandardForm
-) -> Any:
-    """Repeat while the part of the carry that says what was found says that the search goes on."""
-
-    def going(counted: Any) -> Array:
-        carry, count = counted
-        (found,) = (part for part in carry if isinstance(part, Found))
-        return (found.code == SEARCHING) & (count < most)
-
-    def counted_body(counted: Any) -> Any:
-        carry, count = counted
-        # XLA computes what does not change from iteration to iteration before the loop, and so also where the loop is
-        # not entered. Behind a barrier with the count the program seems to change.
-        seen, count = jax.lax.optimization_barrier((form, count))
-        return body(carry, seen), count + 1
-
-    return jax.lax.while_loop(going, counted_body, (carry, jnp.zeros((), jnp.int32)))[0]
-
-
 def _splitting(form: StandardForm, inverse: Array, progress: Progress) -> Progress:
     """A block of the splitting."""
     penalties, relaxation = progress.penalties, jnp.asarray(RELAXATION, inverse.dtype)
@@ -249,7 +194,7 @@ def _active_sets(form: StandardForm, point: Point, found: Found, tolerance: Arra
         point = solution_on(form, active_at(form, point), point)
         return point, found.better(point, residual(form, point, tolerance), tolerance).after(1)
 
-    return _while_searching(body, (point, found), most, form)[-1]
+    return while_searching(body, (point, found), most, form)[-1]
 
 
 def _interior(form: StandardForm, tolerance: Array) -> Point:

@@ -9,12 +9,14 @@ from jaxtyping import Array
 
 from mbdl.core.leaves import is_concrete
 
-from .active_set import active_at, is_degenerate
+from .active_set import active_at
+from .degenerate import is_degenerate
+from .found import INFEASIBLE, SOLVED, UNBOUNDED
 from .implicit import implicit
 from .prepared import Prepared, prepare
 from .qp_solution import QPSolution, QPStatus
 from .quadratic_program import QuadraticProgram
-from .search import INFEASIBLE, SOLVED, UNBOUNDED, search
+from .search import search
 from .standard_form import Point, standard_form
 
 
@@ -113,7 +115,7 @@ def _solve(
         status,
         found.steps,
         found.error,
-        solved & is_degenerate(scaled, active, found.point),
+        solved & is_degenerate(scaled, active, found.point, found.error),
     )
     return solution, program.valid()
 
