@@ -198,6 +198,30 @@ def test_a_fixed_number_of_iterations_goes_on_from_the_step_before(x64):
         short.solve(xs[0])
 
 
+@pytest.mark.parametrize("solver", [control.OperatorSplitting(iterations=60), control.InteriorPoint(iterations=15)])
+def test_sides_that_contradict_each_other_are_told_at_a_fixed_depth(solver, x64):
+    policy = limited(solver=solver)
+    xs = jnp.array([[0.3, -1.0], [0.3, 1.5], [0.9, 0.2]])
+
+    def loss(policy, xs):
+        found = jax.vmap(lambda x: policy.solve(x, throw=False))(xs)
+        return jnp.sum(jnp.where(jnp.isnan(found.decision), 0.0, found.decision) ** 2), found
+
+    learned, rest = mbdl.core.partition(policy)
+    slopes, found = jax.grad(lambda p: loss(mbdl.core.combine(p, rest), xs), has_aux=True)(learned)
+    kept, _ = jax.grad(lambda p: loss(mbdl.core.combine(p, rest), xs[::2]), has_aux=True)(learned)
+    assert (found.status == control.QPStatus.infeasible).tolist() == [False, True, False]
+    assert np.isnan(found.decision[1]).all()
+    assert np.isfinite(found.decision[::2]).all()
+    # The derivative by what the batch shares is that of the others.
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12), slopes, kept)
+    with pytest.raises(ValueError, match="first at step 1 of 3. The problem of that context is infeasible: no control"):
+        policy(xs)
+    # A stream goes on from where it was before.
+    course = policy.run(xs, throw=False)
+    np.testing.assert_allclose(course.output[2], limited()(xs[2:])[0], atol=1e-4)
+
+
 def test_what_is_known_is_learned_when_asked(x64):
     problem, context, decision, values, _ = PROBLEMS["clipped_regulator"](4, 2)
     learned = control.ConvexPolicy(problem, context=context, decision=decision, parameters=values)

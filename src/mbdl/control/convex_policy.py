@@ -76,11 +76,15 @@ class ConvexPolicy(RecursiveRule):
             without it.
         solver: `OperatorSplitting` or `InteriorPoint`, of which as many iterations are taken at each step as it says,
             in the place of `solve_qp`: a control in a fixed time. Unfolded (`mbdl.unfold`), its layers are learned.
-            Operator splitting goes on from where it ended the step before.
+            Operator splitting goes on from where it ended the step before. A fixed depth certifies little: the control
+            is NaN where lower bounds lie above upper ones, but a problem that is infeasible in another way, or
+            unbounded, has a finite control like any other that is not solved. `solve(x, throw=False).status` says
+            whether one is solved, and a policy without `solver` which ones have no solution.
 
     Returns:
         from what the system shows over time, `[time state]`, the controls `[time *control]` in the shape of the
-        decision; NaN where a problem has no solution, which raises outside of transformations.
+        decision; NaN where a problem has no solution, which raises outside of transformations (after a fixed depth see
+        `solver`).
 
     Raises:
         ValueError: for a problem that is not DPP, naming the expression; parameters that are missing, given twice or

@@ -9,10 +9,12 @@ from jaxtyping import Array, Float
 
 from mbdl.core import IterativeSolver, layers, loop
 
+from .certificates import crossed
 from .operator_splitting import OperatorSplitting, SplittingState
 from .program_solution import ProgramSolution
 from .qp_solution import QPStatus
 from .quadratic_program import QuadraticProgram
+from .standard_form import standard_form
 
 
 def first_state(solver: IterativeSolver, program: QuadraticProgram) -> Any:
@@ -38,8 +40,14 @@ def starting_state(solver: IterativeSolver, program: QuadraticProgram, previous:
 def iterated(solver: IterativeSolver, state: Any, program: QuadraticProgram) -> tuple[Any, ProgramSolution]:
     """The state after the solver's layers, and the decision of the last one.
 
-    The status says that the program is solved where the residual is as small as `solve_qp` asks for.
+    The status says that the program is solved where the residual is as small as `solve_qp` asks for. A program whose
+    sides contradict each other is infeasible: the decision is NaN, passes no derivative, and the state stays. Nothing
+    else is proven: the certificates of `solve` cost more than many iterations.
     """
+    contradictory = crossed(standard_form(program))
+    # A program of zeros stands in for it, so that nothing non-finite enters the derivative.
+    program = jax.tree.map(lambda leaf: jnp.where(contradictory, 0.0, leaf), program)
+    first = state
     values, at = layers.split(solver, solver.iterations)
 
     def layer(states: tuple[Any, Any], values: Any) -> tuple[tuple[Any, Any], None]:
@@ -52,7 +60,10 @@ def iterated(solver: IterativeSolver, state: Any, program: QuadraticProgram) -> 
     residual: Float[Array, ""] = last.residual(before, state, program)
     solved = residual <= float(jnp.finfo(residual.dtype).eps) ** 0.6
     status = QPStatus.where(solved, QPStatus.solved, QPStatus.maximum_reached)
-    return state, ProgramSolution(last.decision(state), status)
+    status = QPStatus.where(contradictory, QPStatus.infeasible, status)
+    decision = jnp.where(contradictory, jnp.nan, last.decision(state))
+    state = jax.tree.map(lambda old, new: jnp.where(contradictory, old, new), first, state)
+    return state, ProgramSolution(decision, status)
 
 
 def finite_or(tree: Any, otherwise: Any) -> Any:
