@@ -33,6 +33,20 @@ def linear(**changes):
     return tracking.LinearGaussian(**{**parameters, **changes})
 
 
+def badly_scaled(dtype, **changes):
+    """Two states whose covariance has the condition 1e10, along directions that are not the axes."""
+    turn = jnp.asarray([[0.8, -0.6], [0.6, 0.8]], dtype)
+    parameters = {
+        "transition": jnp.asarray([[1.0, 0.5], [0.0, 1.0]], dtype),
+        "observation": jnp.asarray([[1.0, 0.3]], dtype),
+        "process_noise": 1e-2 * jnp.eye(2, dtype=dtype),
+        "observation_noise": jnp.asarray([[1.0]], dtype),
+        "initial_mean": jnp.zeros(2, dtype),
+        "initial_covariance": tracking.Factor(turn * jnp.asarray([1e5, 1.0], dtype)),
+    }
+    return tracking.LinearGaussian(**{**parameters, **changes})
+
+
 @mbdl.register
 class Bend(eqx.Module):
     """A smooth map with a matrix to learn, and a control where there is one."""
@@ -156,6 +170,11 @@ def rts():
     return tracking.RTSSmoother(linear(control=_normal(11, 2, 2), starts="at")), inputs()
 
 
+def rts_square_root():
+    kf = tracking.ExtendedKalmanFilter(nonlinear(), tracking.SquareRootGain())
+    return tracking.RTSSmoother(kf), tracking.Inputs(observations(), present=inputs().present)
+
+
 def rts_extended():
     return tracking.RTSSmoother(nonlinear()), observations()
 
@@ -265,6 +284,7 @@ RULES = {
     "ParallelKalmanFilter": parallel_kalman,
     "RTSSmoother": rts,
     "extended RTSSmoother": rts_extended,
+    "RTSSmoother with SquareRootGain": rts_square_root,
     "ParallelRTSSmoother": parallel_rts,
     "MessageSmoother": message_smoother,
     "MessageSmoother with control and gaps": message_smoother_with_control_and_gaps,

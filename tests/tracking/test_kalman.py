@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from tracking.oracle import Joint
+from tracking.rules import badly_scaled
 
 from mbdl import tracking
 
@@ -160,19 +161,6 @@ def test_innovations_of_its_own_model_are_consistent(x64):
     error = estimates.mean - states
     square = jnp.einsum("rti,rtij,rtj->rt", error, jnp.linalg.inv(estimates.covariance), error)
     assert abs(float(jnp.mean(square)) - STATES) < 0.13  # 2,000 independent runs: four times sqrt(2 * 3 / 2000)
-
-
-def badly_scaled(dtype):
-    """Two states whose covariance has the condition 1e10, along directions that are not the axes."""
-    turn = np.array([[0.8, -0.6], [0.6, 0.8]])
-    return tracking.LinearGaussian(
-        transition=jnp.asarray([[1.0, 0.5], [0.0, 1.0]], dtype),
-        observation=jnp.asarray([[1.0, 0.3]], dtype),
-        process_noise=jnp.asarray(1e-2 * np.eye(2), dtype),
-        observation_noise=jnp.asarray([[1.0]], dtype),
-        initial_mean=jnp.zeros(2, dtype),
-        initial_covariance=tracking.Factor(jnp.asarray(turn * [1e5, 1.0], dtype)),
-    )
 
 
 def test_the_square_root_form_holds_a_condition_of_1e10_in_single_precision(x64):

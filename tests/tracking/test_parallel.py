@@ -52,8 +52,21 @@ def test_a_block_goes_on_from_the_memory_of_the_one_before():
     _equal(jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first.output, second.output), whole)
 
 
-def test_the_way_back_is_parallel_behind_another_filter():
-    kf = tracking.UnscentedKalmanFilter(nonlinear())
+def _known():
+    model = linear(starts="at", initial_covariance=jnp.zeros((2, 2)))
+    return tracking.KalmanFilter(model, tracking.SquareRootGain())
+
+
+FILTERS = {
+    "unscented": lambda: tracking.UnscentedKalmanFilter(nonlinear()),
+    "of square roots": lambda: tracking.ExtendedKalmanFilter(nonlinear(), tracking.SquareRootGain()),
+    "of singular square roots": _known,
+}
+
+
+@pytest.mark.parametrize("make", FILTERS.values(), ids=FILTERS.keys())
+def test_the_way_back_is_parallel_behind_another_filter(make):
+    kf = make()
     _equal(tracking.ParallelRTSSmoother(kf)(observations()), tracking.RTSSmoother(kf)(observations()))
 
 

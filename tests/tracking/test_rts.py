@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from tracking.joint import posterior
-from tracking.rules import inputs, linear, nonlinear, observations
+from tracking.rules import badly_scaled, inputs, linear, nonlinear, observations
 
 import mbdl
 from mbdl import tracking
@@ -40,6 +40,13 @@ def _cases():
             ),
             tracking.Inputs(observations()),
         ),
+        "states on a line": (
+            linear(
+                transition=jnp.outer(jnp.asarray([0.3, 0.7]), jnp.asarray([1.1, 0.4])),
+                process_noise=tracking.Factor(jnp.asarray([[0.3], [0.7]])),
+            ),
+            tracking.Inputs(observations()),
+        ),
         "one observation": (linear(), tracking.Inputs(observations()[:1])),
         "no noise at all": (linear(process_noise=tracking.Factor(jnp.zeros((2, 1)))), tracking.Inputs(observations())),
     }
@@ -47,12 +54,14 @@ def _cases():
 
 CASES = ["plain", "control", "at, with control", "gaps and control", "at, with gaps and control", "varying"]
 CASES += ["known initial state", "a state without noise, initially known", "one observation", "no noise at all"]
+CASES += ["states on a line"]
 
 
+@pytest.mark.parametrize("gain", [tracking.KalmanGain, tracking.SquareRootGain])
 @pytest.mark.parametrize("case", CASES)
-def test_it_is_the_posterior_of_the_joint_gaussian(case):
+def test_it_is_the_posterior_of_the_joint_gaussian(case, gain):
     model, xs = _cases()[case]
-    smoothed = tracking.RTSSmoother(model)(xs)
+    smoothed = tracking.RTSSmoother(tracking.KalmanFilter(model, gain()))(xs)
     mean, covariance, likelihood = posterior(model, xs.observation, xs.present, xs.control)
     steps = range(1, len(mean))
     close = {"rtol": 0, "atol": 1e-10}
@@ -89,6 +98,53 @@ def test_it_smooths_around_any_filter():
         smoothed = tracking.RTSSmoother(kf)(ys)
         np.testing.assert_allclose(smoothed.mean, expected.mean, atol=1e-10)
         np.testing.assert_allclose(smoothed.covariance, expected.covariance, atol=1e-10)
+
+
+MAPS = {
+    "a large direction that is seen": ([[1.0, 0.3]], [[1.0, 0.5], [0.0, 1.0]]),
+    "a large direction that is not seen": ([[-0.6, 0.8]], [[0.9, 0.0], [0.0, 0.9]]),
+}
+
+
+@pytest.mark.parametrize("make", [tracking.RTSSmoother, tracking.ParallelRTSSmoother])
+@pytest.mark.parametrize("case", MAPS)
+def test_behind_the_square_root_form_it_holds_a_condition_of_1e10_in_single_precision(case, make):
+    observation, transition = MAPS[case]
+    ys = np.random.default_rng(1).normal(size=(20, 1))
+
+    def smoothed(dtype):
+        maps = {"observation": jnp.asarray(observation, dtype), "transition": jnp.asarray(transition, dtype)}
+        kf = tracking.KalmanFilter(badly_scaled(dtype, **maps), tracking.SquareRootGain())
+        return make(kf)(jnp.asarray(ys, dtype))
+
+    found, exact = smoothed(jnp.float32), smoothed(jnp.float64)
+    every = [jnp.concatenate([s.initial_covariance[None], s.covariance]) for s in (found, exact)]
+    scale = jnp.sqrt(jnp.diagonal(every[1], axis1=1, axis2=2))
+    relative = [P.astype(jnp.float64) / (scale[:, :, None] * scale[:, None, :]) for P in every]
+    # A factor of condition 1e5 is known to 1e5 times the precision of float32, and its square to twice that.
+    precision = float(jnp.finfo(jnp.float32).eps)
+    np.testing.assert_allclose(*relative, rtol=0, atol=2e5 * precision)
+    # The square of a factor is semidefinite but for the rounding of its entries.
+    assert float(jnp.min(jnp.linalg.eigvalsh(relative[0]))) > -2 * precision
+    cross = (found.cross_covariance - exact.cross_covariance) / (scale[1:, :, None] * scale[:-1, None, :])
+    np.testing.assert_allclose(cross, 0, atol=2e5 * precision)
+    means = [jnp.concatenate([s.initial_mean[None], s.mean]) for s in (found, exact)]
+    np.testing.assert_allclose((means[0] - means[1]) / scale, 0, atol=2e5 * precision)
+    assert found.initial_covariance.dtype == found.covariance.dtype == found.mean.dtype == jnp.float32
+
+
+class Squares(tracking.RTSGain):
+    """The gain of the smoother, of which it is not told that the filter holds factors."""
+
+    def ahead(self, model, mean, covariance, following, joint=None):
+        assert joint is not None
+        return tracking.RTSGain().ahead(model, mean, covariance, following)
+
+
+def test_a_gain_that_holds_no_factors_goes_behind_a_filter_that_does():
+    kf = tracking.KalmanFilter(linear(), tracking.SquareRootGain())
+    found, expected = tracking.RTSSmoother(kf, Squares())(observations()), tracking.RTSSmoother(kf)(observations())
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11), found, expected)
 
 
 def test_of_a_nonlinear_model_it_is_nearer_to_the_states_than_the_filter():
@@ -136,8 +192,8 @@ def test_what_a_gain_is_shown():
             jax.debug.callback(lambda f: shown.append(f), features)
             return tracking.RTSGain()(model, memory, features)
 
-        def ahead(self, model, mean, covariance, following):
-            return tracking.RTSGain().ahead(model, mean, covariance, following)
+        def ahead(self, model, mean, covariance, following, joint=None):
+            return tracking.RTSGain().ahead(model, mean, covariance, following, joint)
 
     smoothed = tracking.RTSSmoother(linear(), Spy())(observations())
     jax.effects_barrier()

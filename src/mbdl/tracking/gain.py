@@ -80,6 +80,10 @@ class AbstractGain(eqx.Module):
     ) -> tuple[Float[Array, "state observation"], Uncertainty | None, Any]:
         """The gain $K_t$, the covariances that go with it (or `None`), and the memory after the observation."""
 
+    def factor(self, memory: Any) -> Float[Array, "state state"] | None:
+        """A factor of the covariance of the estimate, where the gain's memory holds one; a smoother goes on from it."""
+        return None
+
     def shared(
         self, model: Any, memory: Any, features: Features
     ) -> tuple[Float[Array, "state observation"], Float[Array, "state state"], Uncertainty | None, Any]:

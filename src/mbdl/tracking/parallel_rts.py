@@ -6,12 +6,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from .covariance import symmetric
+from .covariance import Factor, dense
 from .filter import AbstractFilter
+from .inputs import Moment, as_inputs
 from .linear import LinearGaussian
 from .parallel_kalman import ParallelKalmanFilter
+from .rts import filtered_with_factors, joint_factor
 from .smoother import AbstractSmoother, Smoothed, as_filter, assembled, estimates_before
-from .smoother_gain import regression
+from .smoother_gain import regression, regression_by_factors, through_regression
 
 
 class ParallelRTSSmoother(AbstractSmoother):
@@ -53,19 +55,27 @@ class ParallelRTSSmoother(AbstractSmoother):
         )
 
     def decide(self, xs: Any) -> Smoothed:
-        filtered = self.filter.decide(xs)
-        mean, covariance = estimates_before(self.filter.model, filtered)
-        G, rest = jax.vmap(regression)(covariance, filtered.predicted_covariance, filtered.cross_covariance)
+        model, inputs = self.filter.model, as_inputs(xs)
+        filtered, factors = filtered_with_factors(self.filter, xs)
+        mean, covariance = estimates_before(model, filtered)
+        if factors is None:
+            G, rest = jax.vmap(regression)(covariance, filtered.predicted_covariance, filtered.cross_covariance)
+            last = filtered.covariance
+        else:
+            moments = Moment(jnp.arange(len(mean)), inputs.control, inputs.duration)
+            joint = jax.vmap(lambda *at: joint_factor(model, *at))(mean, factors[:-1], moments)
+            (G, rest), last = jax.vmap(regression_by_factors)(joint), jax.vmap(Factor)(factors[-1:])
         # The last element is the filter's estimate, which regresses on nothing.
         gains = jnp.concatenate([G, jnp.zeros_like(G[:1])])
         offsets = jnp.concatenate([mean - jnp.einsum("tij,tj->ti", G, filtered.predicted_mean), filtered.mean[-1:]])
-        spreads = jnp.concatenate([rest, filtered.covariance[-1:]])
-        _, means, covariances = jax.lax.associative_scan(jax.vmap(_composed), (gains, offsets, spreads), reverse=True)
+        spreads = jax.tree.map(lambda every, of_last: jnp.concatenate([every, of_last[-1:]]), rest, last)
+        _, means, spreads = jax.lax.associative_scan(jax.vmap(_composed), (gains, offsets, spreads), reverse=True)
+        covariances = jax.vmap(dense)(spreads)
         return assembled(filtered, means[:-1], covariances[:-1], covariances[1:] @ jnp.swapaxes(G, 1, 2))
 
 
-def _composed(late: tuple[Array, Array, Array], early: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+def _composed(late: tuple[Array, Array, Any], early: tuple[Array, Array, Any]) -> tuple[Array, Array, Any]:
     """The regression of an early state on a late one, through one between them."""
     G, offset, spread = early
     further, late_offset, late_spread = late
-    return G @ further, G @ late_offset + offset, symmetric(G @ late_spread @ G.T + spread)
+    return G @ further, G @ late_offset + offset, through_regression(G, spread, late_spread)

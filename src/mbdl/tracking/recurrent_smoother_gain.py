@@ -16,7 +16,7 @@ from .cascade_network import phi
 from .estimates import Estimates
 from .gain_network import last
 from .normalisation import AbstractNormalisation, UnitNorm
-from .smoother_gain import AbstractSmootherGain, SmootherFeatures, regression
+from .smoother_gain import AbstractSmootherGain, JointFactor, SmootherFeatures, regression
 from .steady_state import SteadyStateGain
 
 
@@ -194,8 +194,10 @@ class RecurrentSmootherGain(AbstractSmootherGain):
         self.normalisation = UnitNorm() if normalisation is None else normalisation
         self.initial = resolve(network).init() if initial is None else initial
 
-    def ahead(self, model: Any, mean: Array, covariance: Array | None, following: Estimates) -> Any:
-        return self.nominal.ahead(model, mean, covariance, following)
+    def ahead(
+        self, model: Any, mean: Array, covariance: Array | None, following: Estimates, joint: JointFactor | None = None
+    ) -> Any:
+        return self.nominal.ahead(model, mean, covariance, following, joint)
 
     def init(self, model: Any) -> RecurrentSmootherMemory:
         return RecurrentSmootherMemory(self.nominal.init(model), self.initial)

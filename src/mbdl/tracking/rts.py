@@ -5,18 +5,20 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
-from mbdl.core import loop
+from mbdl.core import loop, time_steps
 
+from .covariance import Factor, dense, factor_of
 from .estimates import Estimates
 from .filter import AbstractFilter
+from .gain import AbstractGain
 from .inputs import Inputs, Moment, as_inputs
 from .linear import same_for_all
 from .model import AbstractModel
 from .smoother import AbstractSmoother, Smoothed, as_filter, assembled, estimates_before
-from .smoother_gain import AbstractSmootherGain, RTSGain, SmootherFeatures
-from .steps import unless
+from .smoother_gain import AbstractSmootherGain, JointFactor, RTSGain, SmootherFeatures
+from .steps import unless, zero_if
 
 
 class RTSSmoother(AbstractSmoother):
@@ -62,25 +64,67 @@ class RTSSmoother(AbstractSmoother):
         self.gain = RTSGain() if gain is None else gain
 
     def decide(self, xs: Any) -> Smoothed:
-        return smoothed_back(self.filter.model, self.gain, self.filter.decide(xs), as_inputs(xs))
+        filtered, factors = filtered_with_factors(self.filter, xs)
+        return smoothed_back(self.filter.model, self.gain, filtered, as_inputs(xs), factors)
 
 
-def smoothed_back(model: AbstractModel, gain: AbstractSmootherGain, filtered: Estimates, inputs: Inputs) -> Smoothed:
+def filtered_with_factors(
+    filter: AbstractFilter, xs: Any
+) -> tuple[Estimates, Float[Array, "time+1 state state"] | None]:
+    """The estimates of a filter; if its gain holds factors, those of the initial covariance and of each after it."""
+    gain = getattr(filter, "gain", None)
+    if not isinstance(gain, AbstractGain):
+        return filter.decide(xs), None
+    start: Any = filter.init()
+    first = gain.factor(start.gain)
+    if first is None:
+        return filter.decide(xs), None
+
+    def step(memory: Any, x: Any) -> tuple[Any, tuple[Estimates, Array | None]]:
+        memory, estimates = filter.step(memory, x)
+        return memory, (estimates, gain.factor(memory.gain))
+
+    _, (filtered, later) = loop(step, start, xs, length=time_steps(xs, type(filter).__name__))
+    return filtered, jnp.concatenate([first[None], later])
+
+
+def transition_at(model: AbstractModel, mean: Float[Array, " state"], moment: Moment) -> Float[Array, "state state"]:
+    """The Jacobian of the transition to a moment; the identity where the state before it is the first one."""
+    identity = jnp.eye(model.state_size, dtype=mean.dtype)
+    return unless(model.begins(moment), identity, model.transit_jacobian(mean, moment))
+
+
+def joint_factor(
+    model: AbstractModel, mean: Float[Array, " state"], factor: Float[Array, "state state"], moment: Moment
+) -> JointFactor:
+    """The covariance of a state and the one at a moment after it, from a factor of that of the first."""
+    noise = factor_of(zero_if(model.begins(moment), model.process_noise_at(moment)))
+    now = jnp.concatenate([factor, jnp.zeros_like(noise)], axis=1)
+    return JointFactor(now, jnp.concatenate([transition_at(model, mean, moment) @ factor, noise], axis=1))
+
+
+def smoothed_back(
+    model: AbstractModel,
+    gain: AbstractSmootherGain,
+    filtered: Estimates,
+    inputs: Inputs,
+    factors: Float[Array, "time+1 state state"] | None = None,
+) -> Smoothed:
     """The way back through the estimates of a filter that began at the first observation."""
     steps = len(filtered.mean)
     mean, covariance = estimates_before(model, filtered)
     moments = Moment(jnp.arange(steps), inputs.control, inputs.duration)
-    identity = jnp.eye(model.state_size, dtype=mean.dtype)
     shared = gain.predetermined and same_for_all(model, inputs)
 
     @jax.vmap
-    def at_once(moment: Moment, mean: Array, covariance: Array | None, now: Estimates) -> Any:
-        transition = unless(model.begins(moment), identity, model.transit_jacobian(mean, moment))
+    def at_once(moment: Moment, mean: Array, covariance: Array | None, now: Estimates, L: Array | None) -> Any:
+        transition = transition_at(model, mean, moment)
         moved = None
         if shared and moment.control is not None:
             still = jnp.zeros_like(mean)
             moved = unless(model.begins(moment), still, model.transit(still, moment))
-        return transition, moved, gain.ahead(model, mean, covariance, now)
+        joint = None if L is None else joint_factor(model, mean, L, moment)
+        return transition, moved, gain.ahead(model, mean, covariance, now, joint)
 
     def back(carry: Any, x: Any) -> Any:
         memory, smoothed, later, smoothed_covariance = carry
@@ -103,19 +147,24 @@ def smoothed_back(model: AbstractModel, gain: AbstractSmootherGain, filtered: Es
             before = _in_one_product(G, transition, mean, smoothed, moved)
         else:
             before = mean + G @ (smoothed - now.predicted_mean)
-        cross = None if before_covariance is None else smoothed_covariance @ G.T
-        return (memory, before, smoothed, before_covariance), (before, before_covariance, cross)
+        known = before_covariance is not None
+        outputs = before, dense(before_covariance), dense(smoothed_covariance) @ G.T if known else None
+        return (memory, before, smoothed, before_covariance), outputs
 
-    ahead = at_once(moments, mean, covariance, filtered)
+    ahead = at_once(moments, mean, covariance, filtered, None if factors is None else factors[:-1])
     initial = jax.tree.map(lambda leaf: leaf[0], (mean, covariance, filtered, ahead))
     # The step to the initial state stands by itself, so that the loop reads the filter's own arrays: to put the initial
     # state before them turns batch and time axes twice.
     earlier = jax.tree.map(lambda leaf: leaf[:-1], (filtered.mean, filtered.covariance))
     xs = (*earlier, *jax.tree.map(lambda leaf: leaf[1:], (filtered, ahead)))
     last = jax.tree.map(lambda leaf: leaf[-1], filtered)
-    carry = (gain.init(model), last.mean, 2 * last.mean - last.predicted_mean, last.covariance)
-    if eqx.filter_eval_shape(back, carry, initial)[0][3] is None:
+    covariance = last.covariance if factors is None else Factor(factors[-1])
+    carry = (gain.init(model), last.mean, 2 * last.mean - last.predicted_mean, covariance)
+    held = eqx.filter_eval_shape(back, carry, initial)[0][3]
+    if held is None:
         carry = (*carry[:3], None)  # a gain without covariances, behind a filter that has them
+    elif not isinstance(held, Factor):
+        carry = (*carry[:3], last.covariance)  # a gain that holds no factors, behind a filter that does
     carry, backwards = loop(back, carry, jax.tree.map(_reversed, xs), length=steps - 1)
     _, first = back(carry, initial)
     return assembled(filtered, *jax.tree.map(_preceded, first, jax.tree.map(_reversed, backwards)))

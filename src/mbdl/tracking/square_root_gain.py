@@ -19,6 +19,8 @@ class SquareRootGain(AbstractGain):
     \begin{bmatrix} R^{1/2} & H L^- \\ 0 & L^- \end{bmatrix} \to
     \begin{bmatrix} S^{1/2} & 0 \\ K S^{1/2} & L \end{bmatrix}.$$
 
+    A smoother behind it goes on with the factors, not with their squares.
+
     Differentiable where the triangular factors are invertible: with a singular covariance (a known initial state
     without process noise) its derivative is not finite; `KalmanGain` has one.
 
@@ -29,6 +31,9 @@ class SquareRootGain(AbstractGain):
 
     def init(self, model: Any) -> Float[Array, "state state"]:
         return _square(factor_of(model.initial_covariance))
+
+    def factor(self, memory: Float[Array, "state state"]) -> Float[Array, "state state"]:
+        return memory
 
     def __call__(
         self, model: Any, memory: Float[Array, "state state"], innovation: Array, features: Features
