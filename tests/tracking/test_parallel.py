@@ -70,6 +70,21 @@ def test_the_way_back_is_parallel_behind_another_filter(make):
     _equal(tracking.ParallelRTSSmoother(kf)(observations()), tracking.RTSSmoother(kf)(observations()))
 
 
+@pytest.mark.parametrize("make", [tracking.ParallelKalmanFilter, tracking.ParallelRTSSmoother])
+def test_where_they_fail_they_name_a_filter_that_takes_another_gain(make):
+    rule = make(linear(observation_noise=jnp.zeros((3, 3))))
+    with pytest.raises(ValueError, match="or use float64 or a filter with tracking.SquareRootGain: this one takes no"):
+        rule(observations())
+
+
+def test_behind_a_gain_without_covariances_the_parallel_smoother_names_what_has_them():
+    kf = tracking.KalmanFilter(linear(), tracking.FixedGain(jnp.zeros((2, 3))))
+    with pytest.raises(
+        TypeError, match=r"ParallelRTSSmoother: the gain of the filter .* use tracking.RTSSmoother with"
+    ):
+        tracking.ParallelRTSSmoother(kf)(observations())
+
+
 def test_a_model_that_is_not_linear_is_refused():
     with pytest.raises(TypeError, match="ParallelKalmanFilter: expected a LinearGaussian model"):
         tracking.ParallelKalmanFilter(nonlinear())

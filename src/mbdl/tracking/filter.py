@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool
 
 from mbdl.core import RecursiveRule, first_bad_step, resolve
 
-from .gain import SINGULAR_INNOVATION, AbstractGain
+from .gain import SINGULAR_WITHOUT_GAIN, AbstractGain
 from .inputs import declared, why_refused
 from .model import AbstractModel
 
@@ -30,5 +30,5 @@ class AbstractFilter(RecursiveRule):
     def why_not_finite(self, x: Any, decision: Any) -> str:
         held = resolve(self)
         gain = getattr(held, "gain", None)
-        why = gain.why_not_finite(held.model) if isinstance(gain, AbstractGain) else SINGULAR_INNOVATION
+        why = gain.why_not_finite(held.model) if isinstance(gain, AbstractGain) else SINGULAR_WITHOUT_GAIN
         return f"{first_bad_step(decision)}{why}"

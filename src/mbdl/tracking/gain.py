@@ -9,10 +9,12 @@ from jaxtyping import Array, Bool, Float
 
 from .covariance import Factor
 
-SINGULAR_INNOVATION = (
+_SINGULAR = (
     "The covariance of an innovation is singular, or the filter diverged. Give the observation noise a positive "
-    "variance, raise the process noise, or use float64 or tracking.SquareRootGain"
+    "variance, raise the process noise, or use float64 or "
 )
+SINGULAR_INNOVATION = f"{_SINGULAR}tracking.SquareRootGain"
+SINGULAR_WITHOUT_GAIN = f"{_SINGULAR}a filter with tracking.SquareRootGain: this one takes no gain"
 
 
 class Features(NamedTuple):

@@ -58,6 +58,12 @@ class ParallelRTSSmoother(AbstractSmoother):
         model, inputs = self.filter.model, as_inputs(xs)
         filtered, factors = filtered_with_factors(self.filter, xs)
         mean, covariance = estimates_before(model, filtered)
+        if covariance is None:
+            raise TypeError(
+                "ParallelRTSSmoother: the gain of the filter gives no covariances, from which the way back is "
+                "computed. Give it a readout (tracking.WithCovariance), or use tracking.RTSSmoother with a learned "
+                "smoother gain"
+            )
         if factors is None:
             G, rest = jax.vmap(regression)(covariance, filtered.predicted_covariance, filtered.cross_covariance)
             last = filtered.covariance
