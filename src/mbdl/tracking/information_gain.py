@@ -22,7 +22,9 @@ class InformationGain(AbstractGain):
 
     The initial covariance, the transition and the observation noise have to be invertible: the form is not for a known
     initial state. Nor is it for no information at all, since the estimates before the state is observable would have
-    no finite covariance; little of it is a large initial covariance.
+    no finite covariance; little of it is a large initial covariance. Directions that are known very differently well
+    cost precision as the square of their ratio: where an inverse would be off by some hundredths or more, as in float32
+    for a condition above some $10^5$, the estimates are NaN, which raises. `SquareRootGain` holds it.
 
     Source: T. Kailath, A. H. Sayed and B. Hassibi, "Linear estimation", Prentice Hall, 2000. The prediction is in
     Joseph's form.
@@ -65,18 +67,30 @@ class InformationGain(AbstractGain):
 
     def why_not_finite(self, model: Any) -> str:
         covariance = concrete(dense(model.initial_covariance))
-        if covariance is not None and not bool(jnp.all(jnp.isfinite(whitener_of(jnp.asarray(covariance))))):
+        if covariance is not None and not bool(jnp.all(jnp.isfinite(inverse(jnp.asarray(covariance))))):
             return (
-                "InformationGain holds the inverse of the covariance, and the initial covariance is singular. Use "
-                "tracking.KalmanGain or tracking.SquareRootGain"
+                "InformationGain holds the inverse of the covariance, and the initial covariance is singular, or "
+                f"{covariance.dtype} does not hold its inverse. Use tracking.SquareRootGain, or tracking.KalmanGain "
+                "where it is singular and not badly scaled"
             )
         return (
             "InformationGain inverts the covariance, the transition and the observation noise. Use "
-            "tracking.KalmanGain or tracking.SquareRootGain where one of them is singular"
+            "tracking.KalmanGain or tracking.SquareRootGain where one of them is singular, and tracking.SquareRootGain "
+            "or float64 where the precision does not hold an inverse"
         )
 
 
+LOST = 0.02
+"""The relative error of an inverse, to first order, from which on it is refused."""
+
+
 def inverse(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
-    """The inverse of a positive definite matrix; NaN for one that is not."""
+    r"""The inverse of a positive definite matrix; NaN for one that is not, or whose inverse is lost to rounding.
+
+    The condition is $\max_j \Sigma_{jj} (\Sigma^{-1})_{jj}$, one for any diagonal matrix: a bad scaling of the
+    components costs nothing.
+    """
     W = whitener_of(matrix)
-    return W.T @ W
+    found = W.T @ W
+    condition = jnp.max(jnp.diagonal(matrix) * jnp.diagonal(found))
+    return jnp.where(len(matrix) * jnp.finfo(matrix.dtype).eps * condition < LOST, found, jnp.nan)
