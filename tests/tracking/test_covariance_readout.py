@@ -5,10 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import scipy.linalg
 from tracking.rules import inputs, linear, observations
 
 import mbdl
 from mbdl import tracking
+from mbdl.tracking.covariance import symmetric
+from mbdl.tracking.covariance_readout import absolute
 
 READOUTS = {"model": tracking.ModelCovariance, "gain": tracking.GainCovariance}
 
@@ -43,6 +46,40 @@ def test_the_gain_covariance_is_a_covariance_for_any_gain_and_needs_as_many_obse
         tracking.KalmanFilter(one, tracking.WithCovariance(tracking.KalmanGain(), tracking.GainCovariance()))(
             observations()[:, :1]
         )
+
+
+@pytest.mark.parametrize("values", [[2.0, 2.0, -1.0], [2.0, -2.0, 2.0], [1.0, 1.0, 1.0], [3.0, -0.5, 1e-3]])
+def test_the_absolute_value_of_a_matrix_has_its_derivative_where_eigenvalues_are_equal(values, x64):
+    rng = np.random.default_rng(0)
+    vectors = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    matrix = jnp.asarray((vectors * values) @ vectors.T)
+    matrix, direction = symmetric(matrix), symmetric(jnp.asarray(rng.normal(size=(3, 3))))
+
+    def by_scipy(matrix):
+        return np.real(scipy.linalg.sqrtm(np.asarray(matrix @ matrix)))
+
+    np.testing.assert_allclose(absolute(matrix), by_scipy(matrix), atol=1e-7)
+    numeric = (by_scipy(matrix + 1e-5 * direction) - by_scipy(matrix - 1e-5 * direction)) / 2e-5
+    np.testing.assert_allclose(jax.jvp(absolute, (matrix,), (direction,))[1], numeric, atol=1e-6)
+    weights = jnp.asarray(rng.normal(size=(3, 3)))
+    slope = jax.grad(lambda matrix: jnp.sum(weights * absolute(matrix)))(matrix)
+    np.testing.assert_allclose(jnp.vdot(slope, direction), np.sum(weights * numeric), atol=1e-5)
+    np.testing.assert_array_equal(jax.jacobian(absolute)(jnp.zeros((2, 2))), 0)
+
+
+def test_the_gain_covariance_is_differentiable_where_it_is_a_multiple_of_the_identity(x64):
+    """Two states alike, so that all covariances have equal eigenvalues, and a gain that moves away from that."""
+    same = {"transition": jnp.eye(2), "observation": jnp.eye(2), "observation_noise": jnp.eye(2)}
+    model = linear(**same, process_noise=0.3 * jnp.eye(2), initial_covariance=jnp.eye(2))
+    ys, direction = observations()[:, :2], jnp.asarray([[0.3, 0.5], [-0.2, 1.0]])
+
+    def value(t):
+        gain = tracking.WithCovariance(tracking.FixedGain(0.4 * jnp.eye(2) + t * direction), tracking.GainCovariance())
+        estimates = tracking.KalmanFilter(model, gain)(ys)
+        return jnp.sum(estimates.covariance[:, 0]) - jnp.sum(estimates.log_likelihood)
+
+    numeric = (value(1e-6) - value(-1e-6)) / 2e-6
+    np.testing.assert_allclose(jax.grad(value)(0.0), numeric, rtol=1e-7)
 
 
 def test_the_calibrated_covariance_begins_at_the_nominal_one_and_is_calibrated_by_training():

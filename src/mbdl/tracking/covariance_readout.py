@@ -4,6 +4,7 @@ import abc
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -96,9 +97,11 @@ class GainCovariance(AbstractReadout):
 
     A learned gain need not be the Kalman gain of any covariance: of that matrix the symmetric part is taken, and of its
     negative eigenvalues the absolute value, so that a covariance results; for a Kalman gain neither changes anything.
-    $P^-$ and $S$ follow from the last $P$ by the model. It has no derivative where two eigenvalues are equal: train the
-    gain first, and read out then, or train `CalibratedCovariance`. At a time with a missing component $H$ has not full
+    $P^-$ and $S$ follow from the last $P$ by the model. At a time with a missing component $H$ has not full
     rank, and $P$ is that of `ModelCovariance`.
+
+    Differentiable in the gain, $H$ and $R$, equal eigenvalues included; a direction whose eigenvalue is zero has the
+    derivative zero, as the absolute value has it there.
 
     Raises:
         ValueError: when it is used, for fewer observed components than states: then the gain does not tell $P$.
@@ -125,10 +128,30 @@ class GainCovariance(AbstractReadout):
         all_present = True if present is None else jnp.all(present)
         full = H if present is None else jnp.where(all_present, H, jnp.eye(n, m, dtype=H.dtype))
         implied = symmetric(jnp.linalg.solve(full.T @ full, full.T @ R @ K.T))
-        values, vectors = jnp.linalg.eigh(implied)
-        covariance = (vectors * jnp.abs(values)) @ vectors.T
+        covariance = absolute(implied)
         covariance = jnp.where(all_present, covariance, uncertainty.covariance)
         return uncertainty._replace(covariance=covariance), covariance
+
+
+@jax.custom_jvp
+def absolute(matrix: Float[Array, "size size"]) -> Float[Array, "size size"]:
+    r"""$|A| = (A^2)^{1/2}$ of a symmetric matrix: the same eigenvectors, and of the eigenvalues the absolute values.
+
+    Its derivative $D$ solves $|A| D + D |A| = A \dot A + \dot A A$: in the basis of the eigenvectors, each entry of
+    $\dot A$ times $(\lambda_i + \lambda_j) / (|\lambda_i| + |\lambda_j|)$. No difference of eigenvalues is divided by,
+    as it is in the derivatives of eigenvectors.
+    """
+    values, vectors = jnp.linalg.eigh(matrix, symmetrize_input=False)
+    return (vectors * jnp.abs(values)) @ vectors.T
+
+
+@absolute.defjvp
+def _absolute_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    values, vectors = jnp.linalg.eigh(primals[0], symmetrize_input=False)
+    sums = jnp.abs(values)[:, None] + jnp.abs(values)
+    slopes = jnp.where(sums > 0, (values[:, None] + values) / jnp.where(sums > 0, sums, 1.0), 0.0)
+    changed = slopes * (vectors.T @ symmetric(tangents[0]) @ vectors)
+    return (vectors * jnp.abs(values)) @ vectors.T, vectors @ changed @ vectors.T
 
 
 def propagated(covariance: Float[Array, "state state"], K: Array, features: Features) -> Uncertainty:
