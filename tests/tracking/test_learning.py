@@ -1,5 +1,6 @@
 """A noise covariance learned through the Kalman filter, by error and by likelihood: an example of the book."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
@@ -25,6 +26,39 @@ def _model(process_noise):
 
 def _error_of_the_position(estimates, states):
     return mbdl.losses.mse(estimates.mean[:, 0], states[:, 0])
+
+
+@mbdl.register
+class Pendulum(eqx.Module):
+    """A pendulum of an unknown frequency."""
+
+    frequency: jax.Array
+
+    def __call__(self, state, moment):
+        return state + 0.1 * jnp.stack([state[1], -(self.frequency**2) * jnp.sin(state[0])])
+
+
+def _swinging(frequency):
+    return tracking.NonlinearGaussian(
+        transition=Pendulum(jnp.asarray(frequency)),
+        observation=lambda state, moment: jnp.sin(state[:1]),
+        process_noise=1e-3 * jnp.eye(2),
+        observation_noise=1e-2 * jnp.eye(1),
+        initial_mean=jnp.asarray([1.0, 0.0]),
+        initial_covariance=0.01 * jnp.eye(2),
+    )
+
+
+@pytest.mark.parametrize("make", [tracking.ExtendedKalmanFilter, tracking.UnscentedKalmanFilter])
+def test_a_nonlinear_filter_learns_a_parameter_of_its_model_by_likelihood(make):
+    train, test = (tracking.simulate(_swinging(3.0), jax.random.key(k), steps=60, runs=20) for k in (3, 4))
+    start = mbdl.learn(make(_swinging(2.0)), lambda r: r.model.transition.frequency, constraint=mbdl.positive)
+    risk = mbdl.unsupervised(train.observations, tracking.likelihood)
+    fit = mbdl.fit(start, risk, optax.adam(0.2), steps=80, key=jax.random.key(5))
+    # Twenty trajectories tell the frequency to a per cent or so.
+    assert abs(float(mbdl.resolve(fit.rule).model.transition.frequency) - 3.0) < 0.15
+    held_out = mbdl.supervised(test, tracking.state_error)
+    assert float(held_out(fit.rule)) < 0.5 * float(held_out(start))
 
 
 TRUTH = _model(tracking.Factor(0.5 * jnp.asarray([[0.1**2 / 2], [0.1]])))
