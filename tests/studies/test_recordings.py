@@ -6,8 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from studies.tiny_tracking import assignments
+from typer.testing import CliRunner
 
 from mbdl import report, studies, tracking
+from mbdl.cli.main import app
 from mbdl.studies.tracking.own_settings import OwnSettings, model_of, splits
 from mbdl.studies.tracking.recordings import read_recordings
 
@@ -255,3 +257,54 @@ def test_settings_that_cannot_be(recording, tmp_path):
     short.write_text("y1\n1\n2\n", encoding="utf-8")
     with pytest.raises(ValueError, match="5 sequences of 0 observations are too few"):
         OwnSettings(data=str(short))
+
+
+def written(path, columns):
+    """A file of recordings by its kind; a number that is not finite is an empty field."""
+    if path.suffix == ".parquet":
+        import pyarrow
+        from pyarrow import parquet
+
+        parquet.write_table(pyarrow.table(columns), path)
+        return
+    rows = zip(*columns.values(), strict=True)
+    lines = [",".join("" if np.isnan(value) else repr(float(value)) for value in row) for row in rows]
+    path.write_text("\n".join([",".join(columns), *lines]), encoding="utf-8")
+
+
+DRIVEN = """
+import numpy as np
+from mbdl import tracking
+
+model = tracking.LinearGaussian(
+    transition=np.array([[1.0, 1.0], [0.0, 1.0]]), control=np.array([[0.5], [1.0]]), observation=np.eye(1, 2),
+    process_noise=1e-4 * np.eye(2), observation_noise=np.eye(1), initial_mean=np.zeros(2), initial_covariance=np.eye(2),
+)
+"""
+
+
+@pytest.mark.parametrize(("kind", "driven"), [("csv", False), ("parquet", False), ("csv", True)])
+def test_the_command_runs_on_a_file(tmp_path, kind, driven):
+    generator = np.random.default_rng(3)
+    push = np.sin(np.arange(60) / 3)
+    velocity = np.cumsum(push)
+    position = np.cumsum(velocity - 0.5 * push)
+    columns = {"y1": position + generator.normal(size=60), "s1": position, "s2": velocity}
+    columns["y1"][::7] = np.nan
+    arguments = ["--out", str(tmp_path / "own")]
+    if driven:
+        (tmp_path / "driven.py").write_text(DRIVEN, encoding="utf-8")
+        columns["u1"] = push
+        arguments += ["--set", f"model={tmp_path / 'driven.py'}:model"]
+    path = tmp_path / f"line.{kind}"
+    written(path, columns)
+    for assignment in assignments(BUDGET):
+        arguments += ["--set", assignment]
+    result = CliRunner().invoke(app, ["run", "tracking-own", "--data", str(path), *arguments])
+    assert result.exit_code == 0, result.output
+    table = json.loads((tmp_path / "own" / "results.json").read_text())["tables"][0]
+    cells = {row["name"]: row["cells"] for row in table["rows"]}
+    assert list(cells) == ["filter", "filter-noise", "kalmannet"]
+    assert all(np.isfinite(row["prediction"]["value"]) for row in cells.values())
+    # A model with a control matrix refuses inputs without one, so that the column u1 arrived.
+    assert (tmp_path / "own" / "report.html").is_file()
