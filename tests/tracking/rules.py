@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 import mbdl
-from mbdl import tracking
+from mbdl import networks, tracking
 
 
 def _dtype():
@@ -222,6 +222,27 @@ def rtsnet_two_passes():
     return rule, observations()
 
 
+def rts_unscented():
+    kf = tracking.UnscentedKalmanFilter(nonlinear(), alpha=0.9, beta=0.7, kappa=0.5)
+    return tracking.RTSSmoother(kf), tracking.Inputs(observations(), present=inputs().present)
+
+
+def kalman_with_model_covariance():
+    gain = tracking.WithCovariance(tracking.FixedGain(0.1 * _normal(17, 2, 3)))
+    return tracking.KalmanFilter(linear(control=_normal(11, 2, 2)), gain), inputs()
+
+
+def extended_with_gain_covariance():
+    gain = tracking.WithCovariance(tracking.FixedGain(0.1 * _normal(17, 2, 3)), tracking.GainCovariance())
+    return tracking.ExtendedKalmanFilter(nonlinear(), gain), observations()
+
+
+def extended_residual():
+    network = networks.MLP(4, 2, width=3, depth=1, dtype=_dtype(), key=jax.random.key(28))
+    model = tracking.ResidualModel(linear(control=_normal(11, 2, 2), starts="at"), network)
+    return tracking.ExtendedKalmanFilter(eqx.tree_at(lambda m: m.network, model, replace_fn=speaking)), inputs()
+
+
 def recurrent_tracker():
     key = jax.random.key(25)
     return tracking.RecurrentTracker(3, 2, control_size=2, hidden_size=4, dtype=_dtype(), key=key), inputs()
@@ -271,6 +292,9 @@ RULES = {
     "KalmanNet with SingleUnitNetwork": kalmannet_single_unit,
     "KalmanNet with Saturation, FixedGain, control and gaps": kalmannet_robust,
     "KalmanNet with CalibratedCovariance": kalmannet_with_covariance,
+    "KalmanFilter with ModelCovariance": kalman_with_model_covariance,
+    "ExtendedKalmanFilter with GainCovariance": extended_with_gain_covariance,
+    "ExtendedKalmanFilter of a ResidualModel": extended_residual,
     "SplitKalmanNet": split_kalmannet,
     "RTSNet": rtsnet,
     "RTSNet with two passes": rtsnet_two_passes,
@@ -284,6 +308,7 @@ RULES = {
     "ParallelKalmanFilter": parallel_kalman,
     "RTSSmoother": rts,
     "extended RTSSmoother": rts_extended,
+    "unscented RTSSmoother": rts_unscented,
     "RTSSmoother with SquareRootGain": rts_square_root,
     "ParallelRTSSmoother": parallel_rts,
     "MessageSmoother": message_smoother,
