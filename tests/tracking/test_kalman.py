@@ -176,9 +176,23 @@ def test_the_square_root_form_holds_a_condition_of_1e10_in_single_precision(x64)
     assert float(jnp.max(jnp.abs(error))) < 2e5 * jnp.finfo(jnp.float32).eps
     correlations = estimates.covariance.astype(jnp.float64) / (scale[:, :, None] * scale[:, None, :])
     assert float(jnp.min(jnp.linalg.eigvalsh(correlations))) > 0
-    # The covariance itself is not known at all in single precision, and the filter that carries it says so.
-    with pytest.raises(ValueError, match="use float64 or tracking.SquareRootGain"):
-        tracking.KalmanFilter(badly_scaled(jnp.float32))(ys)
+
+
+@pytest.mark.parametrize(
+    "kind", [tracking.KalmanFilter, tracking.ExtendedKalmanFilter, tracking.ParallelKalmanFilter, tracking.RTSSmoother]
+)
+def test_a_factor_whose_square_single_precision_does_not_hold_is_refused_by_what_squares_it(kind):
+    # The covariance is not known at all in single precision: a filter that carries it can be finite, and is wrong.
+    with pytest.raises(ValueError, match=r"float32 does not hold. Use float64, or a filter with tracking.SquareRoot"):
+        kind(badly_scaled(jnp.float32))
+
+
+@pytest.mark.parametrize("learned", [tracking.KalmanNet, tracking.SplitKalmanNet])
+def test_a_learned_gain_refuses_what_its_nominal_one_does(learned):
+    model, key = badly_scaled(jnp.float32), jax.random.key(0)
+    learned(model, key=key)  # around the gain that the filter settles at, whatever the initial covariance
+    with pytest.raises(ValueError, match="float32 does not hold"):
+        learned(model, key=key, nominal=tracking.KalmanGain())
 
 
 def test_where_the_filter_diverged_is_told():

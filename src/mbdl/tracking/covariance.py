@@ -138,7 +138,7 @@ def check_square(covariance: Any, what: str) -> None:
     if np.any(lost):
         raise ValueError(
             f"{what}: the factor of the initial covariance has a condition of {1 / np.min(relative[lost]):.1g}, whose "
-            f"square {known.dtype} does not hold. Use float64, or tracking.KalmanFilter with tracking.SquareRootGain"
+            f"square {known.dtype} does not hold. Use float64, or a filter with tracking.SquareRootGain"
         )
 
 

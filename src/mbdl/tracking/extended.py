@@ -59,6 +59,7 @@ class ExtendedKalmanFilter(AbstractFilter):
             raise ValueError(f"ExtendedKalmanFilter: expected iterations of at least 1, got {iterations!r}")
         self.model = model
         self.gain = KalmanGain() if gain is None else gain
+        self.gain.check(model, "ExtendedKalmanFilter")
         self.iterations = iterations
 
     def init(self) -> FilterMemory:
@@ -68,8 +69,8 @@ class ExtendedKalmanFilter(AbstractFilter):
         return linearised_step(self.model, self.gain, memory, x, self.iterations - 1)
 
 
-def kalman_filter_of(model: AbstractModel) -> KalmanFilter | ExtendedKalmanFilter:
-    """The Kalman filter of a linear model, the extended one of another.
+def kalman_filter_of(model: AbstractModel, gain: AbstractGain | None = None) -> KalmanFilter | ExtendedKalmanFilter:
+    """The Kalman filter of a linear model, the extended one of another, with `KalmanGain()` or the gain that is given.
 
     Raises:
         TypeError: for what is no model of this package.
@@ -78,4 +79,4 @@ def kalman_filter_of(model: AbstractModel) -> KalmanFilter | ExtendedKalmanFilte
     >>> type(tracking.kalman_filter_of(tracking.lorenz(q2=0.1, r2=1.0))).__name__
     'ExtendedKalmanFilter'
     """
-    return KalmanFilter(model) if isinstance(model, LinearGaussian) else ExtendedKalmanFilter(model)
+    return KalmanFilter(model, gain) if isinstance(model, LinearGaussian) else ExtendedKalmanFilter(model, gain)

@@ -72,6 +72,14 @@ class AbstractGain(eqx.Module):
 
     predetermined: ClassVar[bool] = False
 
+    def check(self, model: Any, what: str) -> None:
+        """Raise for a model that the gain cannot be the gain of; called where `what`, a filter, is made of both.
+
+        Raises:
+            ValueError: saying which gain would do.
+        """
+        return
+
     @abc.abstractmethod
     def init(self, model: Any) -> Any:
         """The gain's memory before the first observation."""

@@ -55,6 +55,7 @@ class KalmanFilter(AbstractFilter):
             )
         self.model = model
         self.gain = KalmanGain() if gain is None else gain
+        self.gain.check(model, "KalmanFilter")
 
     def init(self) -> FilterMemory:
         return first_memory(self.model, self.gain)

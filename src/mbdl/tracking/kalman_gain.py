@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve, solve_triangular
 from jaxtyping import Array, Float
 
-from .covariance import dense, symmetric
+from .covariance import check_square, dense, symmetric
 from .gain import AbstractGain, Features, Uncertainty
 
 WIDE = 12
@@ -22,11 +22,18 @@ class KalmanGain(AbstractGain):
     Where the model is linear and every observation is present it does not depend on the observations: under `jax.vmap`
     it is computed once for all sequences.
 
+    Raises:
+        ValueError: where a filter is made with it, for an initial covariance that is held by a factor whose square the
+            precision does not hold (`SquareRootGain` does).
+
     Source: R. E. Kalman, "A new approach to linear filtering and prediction problems", Journal of Basic Engineering 82,
     1960.
     """
 
     predetermined: ClassVar[bool] = True
+
+    def check(self, model: Any, what: str) -> None:
+        check_square(model.initial_covariance, what)
 
     def init(self, model: Any) -> Float[Array, "state state"]:
         return dense(model.initial_covariance)

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from jaxtyping import PRNGKeyArray
 
-from mbdl.core import dtype_of, substitute
+from mbdl.core import dtype_of
 
 from .cascade_network import CascadeNetwork
 from .extended import ExtendedKalmanFilter, kalman_filter_of
@@ -77,4 +77,4 @@ def KalmanNet(
     else:
         raise ValueError(f"KalmanNet: expected architecture 1 or 2, got {architecture!r}")
     gain = RecurrentGain(network, nominal=nominal, features=features, initial=initial)
-    return substitute(kalman_filter_of(model), lambda rule: rule.gain, gain)
+    return kalman_filter_of(model, gain)

@@ -59,6 +59,7 @@ class ParallelKalmanFilter(AbstractFilter):
                 f"ParallelKalmanFilter: expected a LinearGaussian model, got {type(model).__name__}. A filter that "
                 "linearises at its estimates is sequential"
             )
+        KalmanGain().check(model, "ParallelKalmanFilter")
         self.model = model
 
     def init(self) -> FilterMemory:

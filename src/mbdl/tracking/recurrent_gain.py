@@ -82,6 +82,9 @@ class RecurrentGain(AbstractGain):
         self.features = InputFeatures() if features is None else features
         self.initial = held.init() if initial is None else initial
 
+    def check(self, model: Any, what: str) -> None:
+        self.nominal.check(model, what)
+
     def init(self, model: Any) -> RecurrentMemory:
         return RecurrentMemory(self.nominal.init(model), self.features.init(model), self.initial)
 

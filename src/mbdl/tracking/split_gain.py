@@ -71,6 +71,9 @@ class SplitGain(AbstractGain):
         self.nominal = SteadyStateGain() if nominal is None else nominal
         self.features = InputFeatures() if features is None else features
 
+    def check(self, model: Any, what: str) -> None:
+        self.nominal.check(model, what)
+
     def init(self, model: Any) -> SplitMemory:
         hidden = self.of_state.init(), self.of_observation.init()
         return SplitMemory(self.nominal.init(model), self.features.init(model), hidden)

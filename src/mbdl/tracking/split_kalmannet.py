@@ -3,7 +3,7 @@
 import jax
 from jaxtyping import PRNGKeyArray
 
-from mbdl.core import dtype_of, substitute
+from mbdl.core import dtype_of
 
 from .extended import ExtendedKalmanFilter, kalman_filter_of
 from .gain import AbstractGain
@@ -51,6 +51,4 @@ def SplitKalmanNet(
     KalmanFilter: DNN-aided (22 known, 31,528 learned)
     """
     networks = split_networks(*sizes(model), dtype_of(model), jax.random.split(key))
-    return substitute(
-        kalman_filter_of(model), lambda rule: rule.gain, SplitGain(*networks, nominal=nominal, features=features)
-    )
+    return kalman_filter_of(model, SplitGain(*networks, nominal=nominal, features=features))
