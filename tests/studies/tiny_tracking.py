@@ -16,6 +16,7 @@ SIZES = {
 LINEAR = {**SIZES, "levels": "0", "steps": 8, "turned_steps": 8, "iterations": 3, "features": 4}
 LORENZ = {
     **SIZES,
+    "levels": "20",
     "steps": 6,
     "spherical_steps": 6,
     "decimated_steps": 6,

@@ -30,6 +30,8 @@ class Case:
         samples: draws trajectories in the place of `truth`, from a key, a number of runs and the name of the split.
         runs: how many trajectories there are of a split, where that is not what the settings say.
         published: published errors in dB by rule.
+        level: 1/r² in dB, where the case is a point of the curve of errors by level.
+        drawn: whether a trajectory of it is drawn.
     """
 
     name: str
@@ -42,6 +44,8 @@ class Case:
     samples: Callable[[PRNGKeyArray, int, str], Simulated] | None = None
     runs: Mapping[str, int] = field(default_factory=dict)
     published: Mapping[str, float] = field(default_factory=dict)
+    level: float | None = None
+    drawn: bool = True
 
     @property
     def linear(self) -> bool:

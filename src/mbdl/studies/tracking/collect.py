@@ -24,10 +24,10 @@ def collect(
         "statements": statements,
         "findings": [] if run.quick else findings(cases, scored),
         "tables": [_errors_table(run, cases, scored), *_published_table(cases, scored)],
-        "curves": [_data_curve(run, curve, scored)] if run.curves else [],
+        "curves": [*_level_curve(cases, scored), *([_data_curve(run, curve, scored)] if run.curves else [])],
         "spectrum": _spectrum(curve.case, scored),
         "pictures": [],
-        "trajectories": [_trajectory(run, case, components) for case in cases if len(case.rules) > 4],
+        "trajectories": [_trajectory(run, case, components) for case in cases if case.drawn],
         "raw": {
             "errors": {
                 case.name: {name: found["errors_by_seed"] for name, found in scored[case.name].items()}
@@ -146,6 +146,34 @@ def _comparison(first: str, second: str, found: dict[str, Any]) -> str:
     if abs(value) < 2 * error:
         verdict = "is not clearly apart from"
     return f"{BY_NAME[first].title} {verdict} {BY_NAME[second].title}: {abs(value):.2f} ± {error:.2f} dB."
+
+
+def _level_curve(cases: Sequence[Case], scored: dict[str, Any]) -> list[dict[str, Any]]:
+    """Errors by noise level, of the rules that are compared at all levels; nothing where there is one level."""
+    levels = {case.level: case for case in cases if case.level is not None}
+    if len(levels) < 2:
+        return []
+    ordered = [levels[level] for level in sorted(levels)]
+    lines = []
+    for entry in ENTRIES:
+        if all(entry.name in case.rules for case in ordered):
+            errors = [decibels(scored[case.name][entry.name]["errors"]) for case in ordered]
+            relative = [
+                {**error, "value": error["value"] + level} for level, error in zip(sorted(levels), errors, strict=True)
+            ]
+            lines.append(_line(entry, sorted(levels), relative))
+    return [
+        form.curve(
+            "levels",
+            "Noise levels",
+            f"Error over the variance of the observation noise, by its level ({ordered[0].title.split(',')[0]})",
+            {"title": "1/r²", "unit": "dB", "scale": "linear"},
+            {"title": "squared error over r²", "unit": "dB", "scale": "linear"},
+            lines,
+            caption="The same figures as in the table, less the level: a rule whose error falls as the noise does is a "
+            "level line, and one that is held up by its wrong model rises.",
+        )
+    ]
 
 
 def _data_curve(run: Run, curve: Curve, scored: dict[str, Any]) -> dict[str, Any]:

@@ -61,6 +61,8 @@ def cases(settings: LinearSettings) -> tuple[Case, ...]:
                 steps=settings.steps,
                 rules=FULL,
                 published=PUBLISHED.get(level, {}) if settings.size == 2 and settings.ratio == 0.0 else {},
+                level=level,
+                drawn=False,
             )
         )
     noises: dict[str, Any] = {"r2": 1.0, "q2": 10 ** (settings.wrong_ratio / 10)}
@@ -75,6 +77,7 @@ def cases(settings: LinearSettings) -> tuple[Case, ...]:
             steps=settings.steps,
             rules=FULL,
             published={"filter-true": -7.33} if usual else {},
+            drawn=False,
         )
     )
     found.append(
@@ -144,6 +147,9 @@ def statements(settings: LinearSettings) -> list[str]:
         f"Where the model is wrong, the true F or H is multiplied by a rotation of {settings.angle:g}°, and the rules "
         "are given the one that is not rotated. “True model” rows are given the rotated one: they are bounds, and "
         "what a perfect identification would reach.",
+        "The system is linear and begins at zero: noise of c times the variance makes states, observations and "
+        "estimates √c times as large, and every error moves with the level, that of a wrong model too. So wrong models "
+        "are compared at 1/r² = 0 dB alone.",
         "Learned covariances: Q and R, by the squared error through the filter. Learned model: these and the matrix "
         "that is wrong; it is told which one that is, which KalmanNet and RTSNet are not.",
         "KalmanNet and RTSNet begin as the steady-state Kalman filter and smoother of the model that they are given. "

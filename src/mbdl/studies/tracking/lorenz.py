@@ -24,6 +24,7 @@ class LorenzSettings(TrackingSettings):
     step: float = setting(0.02, "time between observations")
     order: int = setting(5, "order of the Taylor series of the transition")
     level: float = setting(10.0, "level 1/r² where the model is discrete, dB")
+    levels: tuple[float, ...] = setting((0.0, 20.0, 30.0), "further levels 1/r² of the rotated observation, dB")
     ratio: float = setting(-20.0, "ratio q²/r² there, dB")
     angle: float = setting(1.0, "by which the true observation is rotated about each axis, degrees")
     steps: int = setting(100, "observations of a trajectory")
@@ -52,6 +53,20 @@ WRONG = (
 )
 """The rules that are compared where the observation is rotated."""
 
+BY_LEVEL = (
+    *("filter-true", "filter", "filter-tuned", "kalmannet"),
+    *("smoother-true", "smoother", "smoother-tuned", "rtsnet"),
+)
+"""The rules that are compared where the observation is rotated, at further levels."""
+
+PUBLISHED = {
+    0.0: {"smoother-true": -13.75, "smoother": -12.93, "rtsnet": -13.22},
+    10.0: {"smoother-true": -23.87, "smoother": -18.96, "rtsnet": -21.98},
+    20.0: {"smoother-true": -33.75, "smoother": -20.36, "rtsnet": -30.27},
+    30.0: {"smoother-true": -43.75, "smoother": -20.56, "rtsnet": -36.46},
+}
+"""Errors with the rotated observation, dB, by level (X. Ni and others, "RTSNet", 2024)."""
+
 DECIMATED = (
     *("filter", "particle", "filter-tuned", "filter-noise", "kalmannet", "recurrent"),
     *("smoother", "smoother-tuned", "rtsnet", "rtsnet-2", "bidirectional"),
@@ -60,25 +75,8 @@ DECIMATED = (
 
 
 def cases(settings: LorenzSettings) -> tuple[Case, ...]:
-    """The conditions: a rotated observation, a nonlinear one, and the continuous system."""
-    r2 = 10 ** (-settings.level / 10)
-    discrete: dict[str, Any] = {
-        "step": settings.step,
-        "order": settings.order,
-        "r2": r2,
-        "q2": r2 * 10 ** (settings.ratio / 10),
-    }
-    usual = (settings.level, settings.ratio, settings.angle, settings.order) == (10.0, -20.0, 1.0, 5)
-    rotated = Case(
-        name="observation",
-        title=f"observation rotated by {settings.angle:g}°",
-        truth=tracking.lorenz(**discrete, rotate_observation=settings.angle),
-        assumed=tracking.lorenz(**discrete),
-        steps=settings.steps,
-        rules=WRONG,
-        mismatch=_observation,
-        published={"smoother-true": -23.87, "smoother": -18.96, "rtsnet": -21.98} if usual else {},
-    )
+    """The conditions: a rotated observation by level, a nonlinear one, and the continuous system."""
+    rotated = [_rotated(settings, level) for level in dict.fromkeys((settings.level, *settings.levels))]
     small = 10 ** (-settings.spherical_level / 10)
     curved = tracking.lorenz(
         step=settings.step,
@@ -128,7 +126,32 @@ def cases(settings: LorenzSettings) -> tuple[Case, ...]:
             "rtsnet-2": -16.803,
         },
     )
-    return rotated, spherical, decimated
+    return *rotated, spherical, decimated
+
+
+def _rotated(settings: LorenzSettings, level: float) -> Case:
+    """The rotated observation at a level: with every rule at that of the settings, with some at the further ones."""
+    r2 = 10 ** (-level / 10)
+    discrete: dict[str, Any] = {
+        "step": settings.step,
+        "order": settings.order,
+        "r2": r2,
+        "q2": r2 * 10 ** (settings.ratio / 10),
+    }
+    whole = level == settings.level
+    usual = (settings.ratio, settings.angle, settings.order) == (-20.0, 1.0, 5)
+    return Case(
+        name="observation" if whole else f"observation-{level:g}",
+        title=f"observation rotated by {settings.angle:g}°, 1/r² = {level:g} dB",
+        truth=tracking.lorenz(**discrete, rotate_observation=settings.angle),
+        assumed=tracking.lorenz(**discrete),
+        steps=settings.steps,
+        rules=WRONG if whole else BY_LEVEL,
+        mismatch=_observation,
+        published=PUBLISHED.get(level, {}) if usual else {},
+        level=level,
+        drawn=whole,
+    )
 
 
 def _observation(model: Any) -> Any:
@@ -185,8 +208,8 @@ def statements(settings: LorenzSettings) -> list[str]:
         f"{settings.order}, Δ = {settings.step:g}, from a known state of ones, one transition before the first "
         "observation. The settings are those of the papers on KalmanNet and RTSNet.",
         f"Rotated observation: y = Rot s + w, the rotation by {settings.angle:g}° about each axis; the rules believe "
-        f"that y = s + w. 1/r² = {settings.level:g} dB, q²/r² = {settings.ratio:g} dB. “True model” rows know the "
-        "rotation.",
+        f"that y = s + w. q²/r² = {settings.ratio:g} dB; all rules at 1/r² = {settings.level:g} dB, some "
+        "at further levels. “True model” rows know the rotation.",
         "Spherical observation: distance and two angles, whose innovations wrap; the model is the true one.",
         f"Continuous system: the differential equation at a step of {settings.fine:g}, without noise, every "
         f"{round(settings.step / settings.fine)}th state observed with noise of variance 1. The rules are given the "
@@ -208,6 +231,7 @@ STUDY = Study(
     settings=LorenzSettings,
     quick={
         **QUICK,
+        "levels": (),
         "steps": 50,
         "decimated_steps": 50,
         "decimated_runs": 20,

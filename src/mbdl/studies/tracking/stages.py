@@ -36,15 +36,10 @@ def stages(run: Run, cases: Sequence[Case], curve: "Curve | None" = None) -> lis
                 listed.append(
                     Stage(f"score-{name}", scored, partial(scoring.score, case=case, entry=entry, seed=seed), 2)
                 )
-        shown = [entry for entry in entries(case) if entry.name in SHOWN]
-        listed.append(
-            Stage(
-                f"trajectory-{case.name}",
-                f"{case.title}: a trajectory",
-                partial(scoring.keep_trajectory, case=case, shown=shown),
-                1,
-            )
-        )
+        if case.drawn:
+            shown = [entry for entry in entries(case) if entry.name in SHOWN]
+            drawing = partial(scoring.keep_trajectory, case=case, shown=shown)
+            listed.append(Stage(f"trajectory-{case.name}", f"{case.title}: a trajectory", drawing, 1))
     if curve is not None and run.curves:
         listed += curve.stages(run)
     return listed
