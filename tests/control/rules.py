@@ -234,6 +234,13 @@ def linear_predictive():
     return control.LinearPredictiveControl(system(), price, limits, horizon=2), states(3)
 
 
+def linear_predictive_in_states():
+    """The first state is kept from falling as fast as it would."""
+    limits = control.Constraints(control=(-3.0, 9.0), state=(jnp.array([-0.2, -9.0], _dtype()), 9.0))
+    price = control.QuadraticCost(_spread(6, 2), _spread(7, 1))
+    return control.LinearPredictiveControl(system(), price, limits, horizon=2), states(3)
+
+
 def predictive_unfolded():
     solver, _ = iterative_lqr(horizon=2, initial=None)
     solver = mbdl.unfold(solver, 2, untie=lambda s: (s.step_sizes, s.regularisation), constraint=mbdl.positive)
@@ -268,6 +275,7 @@ RULES = {
     "LQG, KalmanNet": lqg_kalmannet,
     "LinearFeedback": linear_feedback,
     "LinearPredictiveControl": linear_predictive,
+    "LinearPredictiveControl, states": linear_predictive_in_states,
     "OperatorSplitting": operator_splitting,
     "Prediction": prediction,
     "PredictiveControl": predictive,

@@ -121,8 +121,9 @@ def test_a_policy_without_a_control_in_training_is_named_by_the_run_stage_and_ca
         f"At this step the closed loop of ConvexPolicy broke off in {(at >= 0).sum()} of 8 runs, first at stage "
         f"{at[first]} of run {8 + first}: .* The problem of that context is infeasible"
     )
-    with pytest.raises(mbdl.training.NonFiniteError, match=message):
+    with pytest.raises(mbdl.training.NonFiniteError, match=message) as caught:
         mbdl.fit(policy, risk, optax.sgd(0.1), steps=20, data=jnp.arange(8, 16), key=KEY)
+    assert "learning rate" not in str(caught.value)
 
 
 def test_a_gradient_that_is_not_finite_is_told_from_runs_that_are_not():

@@ -20,6 +20,16 @@ def test_it_is_the_filter_and_then_the_controller():
     np.testing.assert_allclose(policy(ys), jnp.stack(expected), rtol=1e-5)
 
 
+def test_sequences_are_what_the_filter_of_the_loop_was_given():
+    """The regulator of the estimates on recorded sequences gives the recorded controls again."""
+    policy, _ = lqg()
+    runs = control.simulate(system(), policy, jax.random.key(0), steps=6, runs=3, cost=cost())
+    inputs, states = control.sequences(runs)
+    np.testing.assert_array_equal(states, runs.states[:, :-1])
+    estimates = jax.vmap(lambda x: policy.filter(x).mean)(inputs)
+    np.testing.assert_allclose(jax.vmap(policy.controller)(estimates), runs.controls, rtol=1e-4, atol=1e-6)
+
+
 def test_missing_observations_are_passed_on():
     policy, ys = lqg()
     present = jnp.arange(5) != 2

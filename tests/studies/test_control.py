@@ -37,8 +37,9 @@ def test_a_study_runs_and_its_table_is_what_was_simulated(name, tmp_path):
         cell = rows[f"{problem.name}-{entry.name}"]["cells"]["cost"]
         np.testing.assert_allclose(cell["value"], shown(problem, np.asarray(runs.run_costs))["value"], rtol=1e-4)
         # A policy's numbers are where the study says that it stands.
-        for entry in problem.entries:
-            assert mbdl.spectrum(run.load_rule(f"{problem.name}-{entry.name}")).strategy == entry.strategy
+        for problem in run.memory["problems"]:
+            for entry in problem.entries:
+                assert mbdl.spectrum(run.load_rule(f"{problem.name}-{entry.name}")).strategy == entry.strategy
     assert (tmp_path / name / "report.html").exists()
 
 

@@ -21,6 +21,8 @@ LORENZ = {
     "spherical_steps": 6,
     "decimated_steps": 6,
     "decimated_runs": 4,
+    "decimated_validation_runs": 2,
+    "decimated_test_runs": 2,
     "decimated_test_steps": 8,
     "fine": 0.01,
     "seeds": 1,

@@ -279,6 +279,15 @@ def message_smoother_with_a_refinement():
     return rule, tracking.Inputs(observations(), present=inputs().present)
 
 
+def neural_augmented():
+    """After a training: the last layer, with which it begins as the smoother of the model, is not zero."""
+    key, shape = jax.random.key(16), (2, 3)
+    network = tracking.GraphRefinement(*shape, features=3, dtype=_dtype(), key=key)
+    network = eqx.tree_at(lambda n: n.out.weight, network, 0.1 * _normal(17, *network.out.weight.shape))
+    rule = tracking.NeuralAugmentedSmoother(linear(), features=3, iterations=4, key=key)
+    return mbdl.substitute(rule, lambda r: r.refinement, network), observations()
+
+
 RULES = {
     "KalmanFilter": kalman,
     "KalmanFilter with control and gaps": kalman_with_control_and_gaps,
@@ -314,6 +323,7 @@ RULES = {
     "MessageSmoother": message_smoother,
     "MessageSmoother with control and gaps": message_smoother_with_control_and_gaps,
     "MessageSmoother with a refinement": message_smoother_with_a_refinement,
+    "NeuralAugmentedSmoother": neural_augmented,
 }
 
 # Rules that hold draws from what they compute: differentiating them raises.

@@ -23,8 +23,9 @@ from .prepared import Prepared, prepare
 from .program_solution import ProgramSolution
 from .qp_solution import QPSolution, QPStatus
 from .quadratic_program import QuadraticProgram
+from .recorded import sequences, transitions
 from .recurrent_policy import RecurrentPolicy
-from .residual_system import Prediction, ResidualSystem, transitions
+from .residual_system import Prediction, ResidualSystem
 from .riccati_recursion import Feedback, Value
 from .simulate import MeanCost, Trajectories, simulate
 from .situation import FeedbackPlan, Situation
@@ -85,6 +86,7 @@ __all__ = [
     "fitted_value_iteration",
     "prepare",
     "quadratic_lower_bound",
+    "sequences",
     "simulate",
     "solve_qp",
     "transitions",

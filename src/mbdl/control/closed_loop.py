@@ -44,11 +44,9 @@ class ClosedLoop(AbstractExampleRisk):
         runs = self.examples() if batch is None else batch
         held, noise = settle(resolve(rule)), self._noise(runs, key)
         found = trajectories(self.system, held, self.cost, Constraints(), noise)
-        if why := why_not_finite(found, rule, runs):
-            return (
-                f"At this step {why}. Take a smaller learning rate or clip=1.0, or begin with a policy whose runs are "
-                "finite."
-            )
+        helps = ". Take a smaller learning rate or clip=1.0, or begin with a policy whose runs are finite"
+        if why := why_not_finite(found, rule, runs, helps):
+            return f"At this step {why}."
         most = jnp.argmax(found.run_costs)
         return (
             f"At this step all stages of the closed loop of {type(rule).__name__} are finite, and its gradient or "

@@ -3,14 +3,12 @@
 from typing import Any
 
 import equinox as eqx
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from mbdl.core import DecisionRule
 from mbdl.tracking.residual_model import residual, residual_network
 
 from .expansion import nominal_move
-from .simulate import Trajectories
 from .system import AbstractSystem, as_system
 
 
@@ -110,19 +108,3 @@ class Prediction(DecisionRule):
     def decide(self, x: tuple[Array, Array, Array]) -> Float[Array, " state"]:
         state, control, time = x
         return nominal_move(self.system, state, control, time)
-
-
-def transitions(runs: Trajectories) -> tuple[tuple[Array, Array, Array], Array]:
-    """The transitions of simulated or recorded runs, as data for `Prediction` and `mbdl.supervised`.
-
-    Args:
-        runs: from `simulate`.
-
-    Returns:
-        `((states, controls, times), following)`, each with one leading axis of all stages of all runs.
-    """
-    count, steps = runs.controls.shape[:2]
-    times = jnp.broadcast_to(jnp.arange(steps), (count, steps))
-    parts = runs.states[:, :-1], runs.controls, times, runs.states[:, 1:]
-    states, controls, times, following = (jnp.reshape(part, (count * steps, *part.shape[2:])) for part in parts)
-    return (states, controls, times), following

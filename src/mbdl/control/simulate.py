@@ -176,8 +176,13 @@ def check_policy(policy: Any, what: str) -> None:
         )
 
 
-def why_not_finite(found: Trajectories, policy: RecursiveRule, runs: Int[Array, " runs"]) -> str:
-    """Which of the numbered runs is the first that is not finite, and why, in words; nothing where all are finite."""
+def why_not_finite(
+    found: Trajectories, policy: RecursiveRule, runs: Int[Array, " runs"], against_divergence: str = ""
+) -> str:
+    """Which of the numbered runs is the first that is not finite, and why, in words; nothing where all are finite.
+
+    What helps `against_divergence` is said where a run diverged; where the policy has no control, it says what helps.
+    """
     at = np.asarray(found.diverged_at)
     bad = np.flatnonzero(at >= 0)
     if not bad.size:
@@ -187,7 +192,8 @@ def why_not_finite(found: Trajectories, policy: RecursiveRule, runs: Int[Array, 
     if all_finite(seen) and not all_finite(control):
         how, why = "broke off", f"the policy's control is not finite. {policy.why_not_finite(seen, None)}"
     else:
-        how, why = "diverged", "the policy does not stabilise this system, or its noise or cost is not finite"
+        how = "diverged"
+        why = f"the policy does not stabilise this system, or its noise or cost is not finite{against_divergence}"
     return (
         f"the closed loop of {type(policy).__name__} {how} in {bad.size} of {at.size} runs, first at stage {at[first]} "
         f"of run {runs[first]}: {why}"

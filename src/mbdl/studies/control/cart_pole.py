@@ -1,6 +1,7 @@
 """The nonlinear half of the study of stochastic control: a pole on a cart, of which position and angle are seen in
 noise, and a model of a shorter pole without friction."""
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -70,10 +71,27 @@ def told(policy: Any) -> control.LQG:
     return eqx.tree_at(lambda p: p.filter.model, policy, policy.controller.solver.system.model)
 
 
-def problem(settings: Any, stretch: float | None = None) -> Problem:
-    """The problem at a stretch of the true pole; the one of the settings by default."""
-    true_stretch: float = settings.stretch if stretch is None else stretch
-    truth, assumed = model(true_stretch, settings.friction), model()
+FULL = ("lqg", "predictive", "parameters", "unfolded", "kalmannet", "closed", "recurrent")
+"""The policies that are compared with the full model."""
+
+
+def full_model(settings: Any) -> Problem:
+    """The problem whose true pole and cart are those of the model."""
+    found = problem(settings, model())
+    entries = tuple(entry for entry in found.entries if entry.name in FULL)
+    return dataclasses.replace(
+        found, name="cart-pole-full", title="Pole on a cart, full model", entries=entries, drawn=()
+    )
+
+
+def stretched(settings: Any, stretch: float) -> Problem:
+    """The problem at a stretch of the true pole, with the friction of the settings."""
+    return problem(settings, model(stretch, settings.friction))
+
+
+def problem(settings: Any, truth: tracking.NonlinearGaussian) -> Problem:
+    """The problem of a true pole and cart."""
+    assumed = model()
     cost = control.QuadraticCost(jnp.diag(jnp.array([1.0, 10.0, 0.1, 0.1])), 0.001 * jnp.eye(1))
     limits = control.Constraints(control=(-FORCE, FORCE))
 
@@ -110,6 +128,9 @@ def problem(settings: Any, stretch: float | None = None) -> Problem:
         pole = policy.controller.solver.system.model.transition
         return pole.pole_mass, pole.length, pole.cart_friction, pole.hinge_friction
 
+    def prices(planner: Any) -> tuple[Any, ...]:
+        return planner.cost.state, planner.cost.final
+
     def residual(key: PRNGKeyArray) -> control.LQG:
         network = networks.MLP(5, 4, width=settings.width, depth=2, dtype=jnp.result_type(float), key=key)
         aided = as_system(tracking.ResidualModel(assumed, network))
@@ -124,6 +145,15 @@ def problem(settings: Any, stretch: float | None = None) -> Problem:
         filter = tracking.KalmanNet(assumed, nominal=tracking.KalmanGain(), key=key)
         return predictive(filter, as_system(assumed), valued(assumed))
 
+    def unfolded(key: PRNGKeyArray) -> control.LQG:
+        predictive_control: Any = nominal.controller
+        layers = settings.planner_iterations
+        matrices = mbdl.unfold(predictive_control.solver, layers, untie=prices, constraint=mbdl.positive_definite)
+        steps = mbdl.unfold(
+            matrices, layers, untie=lambda s: (s.step_sizes, s.regularisation), constraint=mbdl.positive
+        )
+        return control.LQG(nominal.filter, control.PredictiveControl(steps))
+
     def recurrent(key: PRNGKeyArray) -> control.Clipped:
         runs = recorded(jax.random.fold_in(key, 1), settings.recorded_runs)
         scales = tracking.Standardisation.of(runs.observations, runs.controls)
@@ -134,7 +164,10 @@ def problem(settings: Any, stretch: float | None = None) -> Problem:
         steps = settings.estimation_steps
         return Training(adam(rate, steps), steps, batch, risk, settings.recorded_runs, objective)
 
-    few = Training(adam(0.01, settings.planner_steps), settings.planner_steps, settings.batch)
+    few, weights, gains = (
+        Training(adam(rate, settings.planner_steps), settings.planner_steps, settings.batch)
+        for rate in (0.01, 0.03, settings.network_rate)
+    )
     many = Training(adam(settings.network_rate, settings.network_steps), settings.network_steps, settings.batch)
     predicted = "error of predicted states"
     return Problem(
@@ -156,6 +189,22 @@ def problem(settings: Any, stretch: float | None = None) -> Problem:
                 lambda key: mbdl.learn(nominal, parameters),
                 by(prediction, predicted, 0.01, 256),
                 deploy=told,
+            ),
+            Entry(
+                "costs",
+                "predictive control, learned costs of states",
+                "learned optimisation",
+                lambda key: mbdl.learn(
+                    nominal, lambda p: prices(p.controller.solver), constraint=mbdl.positive_definite
+                ),
+                weights,
+            ),
+            Entry(
+                "unfolded",
+                f"predictive control, {settings.planner_iterations} unfolded iterations",
+                "deep unfolding",
+                unfolded,
+                weights,
             ),
             Entry(
                 "short",
@@ -180,11 +229,12 @@ def problem(settings: Any, stretch: float | None = None) -> Problem:
             ),
             Entry(
                 "kalmannet",
-                "KalmanNet and predictive control",
+                "KalmanNet and predictive control, by the error of estimates",
                 "DNN-aided",
                 kalmannet,
                 by(estimation, "error of the estimates", settings.network_rate, settings.batch),
             ),
+            Entry("closed", "KalmanNet and predictive control, by cost", "DNN-aided", kalmannet, gains),
             Entry("recurrent", "recurrent network", "black box", recurrent, many),
         ),
         evaluations=(Evaluation("cost", "cost", settings.pole_steps, settings.pole_runs),),

@@ -19,8 +19,7 @@ class EstimationError(AbstractExampleRisk):
     @staticmethod
     def of(runs: control.Trajectories) -> "EstimationError":
         """On some runs."""
-        before = jnp.concatenate([jnp.zeros_like(runs.controls[:, :1]), runs.controls[:, :-1]], axis=1)
-        return EstimationError((tracking.Inputs(runs.observations, before), runs.states[:, :-1]))
+        return EstimationError(control.sequences(runs))
 
     def values(self, rule: Any, batch: Any, key: PRNGKeyArray | None) -> Float[Array, " batch"]:
         inputs, states = batch

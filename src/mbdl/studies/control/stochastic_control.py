@@ -166,22 +166,21 @@ def problem(settings: StochasticControlSettings, level: float, angle: float, who
                 ("true", "lqg", "kalmannet", "recurrent"),
             ),
         )
-        if whole
+        if whole and angle
         else (),
     )
 
 
 def problems(settings: StochasticControlSettings) -> tuple[Problem, ...]:
-    """All rules at the second level under rotation, the published ones at every level with and without it."""
+    """Both systems, with a wrong and the full model; the linear one at every level, at the second with all rules."""
     middle = middle_level(settings)
-    whole = problem(settings, middle, settings.angle, True)
-    others = [
-        problem(settings, level, angle, False)
+    whole, *others = [
+        problem(settings, level, angle, level == middle)
         for angle in (settings.angle, 0.0)
-        for level in settings.levels
-        if (level, angle) != (middle, settings.angle)
+        for level in (middle, *(level for level in settings.levels if level != middle))
     ]
-    return (whole, cart_pole.problem(settings), *others)
+    pole = cart_pole.stretched(settings, settings.stretch)
+    return (whole, pole, cart_pole.full_model(settings), *others)
 
 
 def curves(settings: StochasticControlSettings) -> tuple[Curve, ...]:
@@ -216,7 +215,7 @@ def curves(settings: StochasticControlSettings) -> tuple[Curve, ...]:
             ("true",),
             settings.curve_stretches,
             settings.stretch,
-            cart_pole.problem,
+            cart_pole.stretched,
             ("stretch", ""),
         ),
     )
@@ -244,6 +243,9 @@ def study_results(run: Run) -> dict[str, Any]:
         "model. By cost: the gradient of the closed loop's cost. By the error of estimates: on "
         f"{run.settings.estimation_runs} runs of the true system under LQG, whose states are known.",
         "The controller is the regulator of the assumed model, except where the transition is learned.",
+        "Learned costs: the matrices of states in the planner's cost, at the stages and at the end of a plan. "
+        "Unfolded: a copy of these, of the step sizes and of the regularisation for each iteration of the planner. "
+        "Both by the gradient of the closed loop's cost, as the learned value.",
         "The recurrent network knows no model, sees standardised observations and gives standardised controls.",
         "The pole on a cart is seen by position and angle in noise, for 0.05 s a stage; a force of at most 10 N, the "
         "cost p² + 10φ² + 0.1(ṗ² + φ̇²) + 0.001u². The true pole is "

@@ -24,7 +24,7 @@ class Case:
         title: what tables call it.
         truth: the model that trajectories are drawn from.
         assumed: the model that the rules are given.
-        steps: the length of a trajectory.
+        steps: the length of a training trajectory; of every trajectory that `truth` draws.
         rules: the names of the rules that are compared in it.
         mismatch: selects, in the assumed model, what is wrong in it and might be learned; `None` where nothing is.
         samples: draws trajectories in the place of `truth`, from a key, a number of runs and the name of the split.

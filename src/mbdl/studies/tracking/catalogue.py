@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
@@ -97,6 +98,35 @@ def _scales(data: Trajectories) -> tracking.Standardisation:
     return tracking.Standardisation.of(observations, states)
 
 
+def _nominal(case: Case) -> tracking.AbstractGain:
+    """The gain that KalmanNet corrects: the constant one of a linear model, the time-varying one of another."""
+    return tracking.SteadyStateGain() if case.linear else tracking.KalmanGain()
+
+
+def _kalmannet(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories) -> Any:
+    return tracking.KalmanNet(case.assumed, nominal=_nominal(case), key=key)
+
+
+def _constant(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories) -> Any:
+    return tracking.KalmanNet(case.assumed, nominal=tracking.SteadyStateGain(), key=key)
+
+
+def _with_magnitude(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories) -> Any:
+    """Features saturate at three standard deviations of the observation noise; the observation is of the state."""
+    scale = 3 * jnp.sqrt(jnp.diagonal(case.assumed.observation_noise_at(tracking.Moment(jnp.zeros((), jnp.int32)))))
+    features = tracking.InputFeatures(tracking.Saturation(scale), tracking.Saturation(scale))
+    return tracking.KalmanNet(case.assumed, nominal=_nominal(case), features=features, key=key)
+
+
+def _rtsnet(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories, passes: Literal[1, 2] = 1) -> Any:
+    ahead = case.assumed if case.linear else _kalmannet(case, settings, jax.random.fold_in(key, 1), data)
+    return tracking.RTSNet(ahead, key=key, passes=passes)
+
+
+def _rtsnet_twice(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories) -> Any:
+    return _rtsnet(case, settings, key, data, 2)
+
+
 def _recurrent(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories) -> Any:
     sizes = _sizes(case)
     return tracking.RecurrentTracker(*sizes, hidden_size=settings.width, standardisation=_scales(data), key=key)
@@ -145,10 +175,26 @@ ENTRIES: tuple[Entry, ...] = (
         "KalmanNet",
         "DNN-aided",
         False,
-        lambda c, s, k, d: tracking.KalmanNet(c.assumed, key=k),
+        _kalmannet,
         "network",
     ),
-    Entry("recurrent", "recurrent network", "black box", False, _recurrent, "network"),
+    Entry(
+        "kalmannet-constant",
+        "KalmanNet, correcting a constant gain",
+        "DNN-aided",
+        False,
+        _constant,
+        "network",
+    ),
+    Entry(
+        "kalmannet-magnitude",
+        "KalmanNet, features with their magnitude",
+        "DNN-aided",
+        False,
+        _with_magnitude,
+        "network",
+    ),
+    Entry("recurrent", "recurrent network", "black box", False, _recurrent, "network", effort=0.2),
     Entry(
         "smoother-true", "smoother, true model", "model-based", True, lambda c, s, k, d: tracking.RTSSmoother(c.truth)
     ),
@@ -162,14 +208,15 @@ ENTRIES: tuple[Entry, ...] = (
         "search",
     ),
     Entry("smoother-model", "smoother, learned model", "learned optimisation", True, _learned_smoother, "few"),
-    Entry("rtsnet", "RTSNet", "DNN-aided", True, lambda c, s, k, d: tracking.RTSNet(c.assumed, key=k), "network"),
+    Entry("rtsnet", "RTSNet", "DNN-aided", True, _rtsnet, "network"),
     Entry(
         "rtsnet-2",
         "RTSNet, two passes",
         "DNN-aided",
         True,
-        lambda c, s, k, d: tracking.RTSNet(c.assumed, key=k, passes=2),
+        _rtsnet_twice,
         "network",
+        effort=2.5,
     ),
     Entry(
         "augmented",

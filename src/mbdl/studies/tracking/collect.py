@@ -124,6 +124,8 @@ def findings(cases: Sequence[Case], scored: dict[str, Any]) -> list[str]:
         ("kalmannet", "filter-tuned"),
         ("kalmannet", "filter-model"),
         ("kalmannet", "recurrent"),
+        ("kalmannet", "kalmannet-constant"),
+        ("kalmannet-magnitude", "kalmannet"),
         ("rtsnet", "kalmannet"),
         ("rtsnet", "smoother-tuned"),
         ("rtsnet-2", "rtsnet"),
@@ -209,12 +211,12 @@ def _data_curve(run: Run, curve: Curve, scored: dict[str, Any]) -> dict[str, Any
     )
 
 
-def _line(entry: Entry, counts: list[int], points: list[dict[str, float]]) -> dict[str, Any]:
+def _line(entry: Entry, counts: Sequence[float], points: list[dict[str, float]]) -> dict[str, Any]:
     return {
         "name": entry.name,
         "title": entry.title,
         "strategy": entry.strategy,
-        "x": counts,
+        "x": list(counts),
         "y": [point["value"] for point in points],
         "error": [point["error"] for point in points],
     }

@@ -10,8 +10,13 @@ from mbdl.studies.tracking.case import Case, squared_errors, trajectories
 from mbdl.studies.tracking.catalogue import BY_NAME, Entry, entries
 from mbdl.studies.tracking.finding import find, rule_name, train
 
-COSTS = {"nothing": 2.0, "search": 15.0, "few": 30.0, "network": 70.0}
-"""Roughly how many seconds it takes to find a rule, at 100 steps a trajectory."""
+
+def seconds(run: Run, case: Case, entry: Entry) -> float:
+    """Roughly how long it takes to find a rule."""
+    if not entry.learned:
+        return 2.0 if entry.finds == "nothing" else 15.0
+    steps = run.settings.network_steps if entry.finds == "network" else 2 * run.settings.few_steps
+    return 10.0 + 0.03 * steps * entry.effort * case.steps / 100
 
 
 def seeds_of(run: Run, case: Case, entry: Entry) -> int:
@@ -30,8 +35,8 @@ def stages(run: Run, cases: Sequence[Case], curve: "Curve | None" = None) -> lis
             for seed in range(seeds_of(run, case, entry)):
                 which = f", seed {seed + 1} of {run.settings.seeds}" if seeds_of(run, case, entry) > 1 else ""
                 name, title = rule_name(case, entry, seed), f"{case.title}: {entry.title}{which}"
-                cost = COSTS[entry.finds] * entry.effort * max(0.3, case.steps / 100)
-                listed.append(Stage(f"find-{name}", title, partial(find, case=case, entry=entry, seed=seed), cost))
+                finding = partial(find, case=case, entry=entry, seed=seed)
+                listed.append(Stage(f"find-{name}", title, finding, seconds(run, case, entry)))
                 scored = f"{title}, scoring"
                 listed.append(
                     Stage(f"score-{name}", scored, partial(scoring.score, case=case, entry=entry, seed=seed), 2)
@@ -77,7 +82,7 @@ class Curve:
                 self.name(entry, runs),
                 f"{self.case.title}: {entry.title}, {runs} training trajectories",
                 partial(self._train, entry=entry, runs=runs),
-                COSTS[entry.finds] * entry.effort * max(0.3, self.case.steps / 100),
+                seconds(run, self.case, entry),
             )
             for entry in self.entries
             for runs in run.settings.curve_runs
