@@ -148,7 +148,7 @@ def _findings(problem: Problem, scored: dict[str, Any]) -> list[str]:
             continue
         gain = difference(problem, costs, reference)
         verdict = "costs less than" if gain["value"] < 0 else "costs more than"
-        if abs(gain["value"]) < 2 * gain["error"]:
+        if abs(gain["value"]) <= 2 * gain["error"]:
             verdict = "is not clearly apart from"
         size = f"{abs(gain['value']):.4g} ± {gain['error']:.2g}"
         if problem.unit == "dB":

@@ -145,7 +145,7 @@ def _comparison(first: str, second: str, found: dict[str, Any]) -> str:
     gain = gain_in_decibels(found[first]["errors"], found[second]["errors"])
     value, error = gain["value"], gain["error"]
     verdict = "is better than" if value > 0 else "is worse than"
-    if abs(value) < 2 * error:
+    if abs(value) <= 2 * error:
         verdict = "is not clearly apart from"
     return f"{BY_NAME[first].title} {verdict} {BY_NAME[second].title}: {abs(value):.2f} ± {error:.2f} dB."
 
