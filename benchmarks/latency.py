@@ -107,7 +107,7 @@ def _splitting(depths: tuple[int, ...], steps: int) -> list[Contender]:
 
 def _planning(depths: tuple[int, ...]) -> list[Contender]:
     settings = stochastic_control.StochasticControlSettings()
-    problem = cart_pole.problem(settings)
+    problem = cart_pole.stretched(settings, settings.stretch)
     policy: Any = problem.entry("true").make(jax.random.key(0))  # pyright: ignore[reportOptionalCall]
 
     def at(depth: int) -> Any:
