@@ -66,6 +66,8 @@ def test_where_it_diverged():
     course = rule.run(jnp.ones(5), throw=False)
     assert int(course.diverged_at) == 2
     assert not bool(course.finite)
+    assert bool(course.status == mbdl.Status.diverged)
+    assert bool(rule.run(jnp.ones(2)).status == mbdl.Status.complete)
     np.testing.assert_array_equal(np.isfinite(course.output["level"]), [True, True, False, False, False])
     message = "Growth: the decision is not finite although the input is valid: first at step 2 of 5. The rule diverged"
     with pytest.raises(ValueError, match=message):
@@ -83,6 +85,7 @@ def test_under_a_transformation_nothing_raises_and_each_instance_has_its_own_ste
     courses = jax.vmap(lambda x: rule.run(x))(xs)
     np.testing.assert_array_equal(courses.diverged_at, [2, -1, 4])
     np.testing.assert_array_equal(courses.finite, [False, True, False])
+    np.testing.assert_array_equal(courses.status == mbdl.Status.diverged, [True, False, True])
     assert int(jax.jit(rule.run)(jnp.ones(5)).diverged_at) == 2
 
 

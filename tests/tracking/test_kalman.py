@@ -8,6 +8,7 @@ import pytest
 from tracking.oracle import Joint
 from tracking.rules import badly_scaled
 
+import mbdl
 from mbdl import tracking
 
 STATES, SEEN, STEPS = 3, 2, 5
@@ -209,7 +210,7 @@ def test_where_the_filter_diverged_is_told():
     filter = tracking.KalmanFilter(model)
     course = filter.run(x, throw=False)
     assert int(course.diverged_at) == 2
-    assert not bool(course.finite)
+    assert bool(course.status == mbdl.Status.diverged)
     with pytest.raises(ValueError, match="first at step 2 of 5"):
         filter(x)
     with pytest.raises(ValueError, match="first at step 2 of 5"):

@@ -15,13 +15,14 @@ from .select import replace, select
 
 
 class Status(eqx.Enumeration):
-    """How an iteration ended."""
+    """How an iteration or a recursion ended."""
 
     converged = "the residual fell below the tolerance"
     maximum_reached = "the largest number of iterations was reached before the residual fell below the tolerance"
     diverged = "the iterates became non-finite"
     infeasible = "the solver proved that no decision fulfils the constraints"
     unbounded = "the solver proved that the objective has no lower bound on the decisions that fulfil the constraints"
+    complete = "the recursion has taken every input, and every output is finite"
 
 
 FIRST_LOOK = 8

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
+from .fixed_point import Status
 from .loops import loop
 from .rule import DecisionRule, all_finite, evaluate
 
@@ -20,17 +21,18 @@ class Course(eqx.Module):
         output: the outputs, stacked along a leading time axis.
         memory: the memory after the last input, from which `run` and `advance` go on.
         diverged_at: the index of the first input whose output is not finite; -1 where all are.
+        status: `Status.complete`, or `Status.diverged` where an output is not finite.
     """
 
     output: Any
     memory: Any
     diverged_at: Int[Array, ""]
+    status: Status
 
     @property
     def finite(self) -> Array:
         """Whether every output is finite."""
         return self.diverged_at < 0
-
 
 class RecursiveRule(DecisionRule):
     r"""A rule that consumes a sequence, $(m_t, s_t) = T_\theta(m_{t-1}, x_t)$ from a memory $m_0$.
@@ -128,7 +130,8 @@ class RecursiveRule(DecisionRule):
     def _run(self, xs: Any, memory: Any) -> Course:
         memory, output = self.through(self.init() if memory is None else memory, xs)
         bad = ~jax.vmap(all_finite)(output)
-        return Course(output, memory, jnp.where(jnp.any(bad), jnp.argmax(bad), -1))
+        status = Status.where(jnp.any(bad), Status.diverged, Status.complete)
+        return Course(output, memory, jnp.where(jnp.any(bad), jnp.argmax(bad), -1), status)
 
     def why_not_finite(self, x: Any, decision: Any) -> str:
         return f"{first_bad_step(decision)}{super().why_not_finite(x, decision)}"
