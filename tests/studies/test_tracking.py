@@ -119,9 +119,8 @@ def test_the_study_of_the_lorenz_attractor_runs(tmp_path):
     for case in lorenz.cases(run.settings):
         for name in case.rules:
             assert np.isfinite(rows[name][case.name]["value"]), (case.name, name)
-    (by_level,) = results["curves"]
-    assert by_level["name"] == "levels"
-    lines = {line["name"]: line for line in by_level["lines"]}
+    assert [curve["name"] for curve in results["curves"]] == ["levels-filters", "levels-smoothers"]
+    lines = {line["name"]: line for curve in results["curves"] for line in curve["lines"]}
     assert list(lines) == [entry.name for entry in entries(lorenz.cases(run.settings)[1])]
     for name, line in lines.items():
         assert line["x"] == [10.0, 20.0]
@@ -130,7 +129,7 @@ def test_the_study_of_the_lorenz_attractor_runs(tmp_path):
     published = {row["name"]: row["cells"]["published"] for row in results["tables"][1]["rows"]}
     assert published["observation-20-rtsnet"] == -30.27
     drawn = {path.name for path in (tmp_path / "lorenz" / "figures").glob("*.png")}
-    assert {"trajectory-observation.png", "levels.png"} <= drawn
+    assert {"trajectory-observation.png", "levels-filters.png", "levels-smoothers.png"} <= drawn
     assert not any("observation-20" in name for name in drawn)
     assert (tmp_path / "lorenz" / "figures" / "trajectory-observation-dark.png").stat().st_size > 5000
     written = json.loads((tmp_path / "lorenz" / "results.json").read_text())

@@ -34,6 +34,7 @@ class Course(eqx.Module):
         """Whether every output is finite."""
         return self.diverged_at < 0
 
+
 class RecursiveRule(DecisionRule):
     r"""A rule that consumes a sequence, $(m_t, s_t) = T_\theta(m_{t-1}, x_t)$ from a memory $m_0$.
 

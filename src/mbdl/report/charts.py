@@ -56,7 +56,7 @@ def draw_curve(curve: dict[str, Any], path: Path, theme: Theme = LIGHT) -> None:
     axes.set_xlabel(_label(curve["x"]))
     axes.set_ylabel(_label(curve["y"]))
     axes.set_title(curve["title"], loc="left", fontsize=12, color=theme.text)
-    legend = axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9.5)
+    legend = axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9.5, handlelength=3.5)
     for text in legend.get_texts():
         text.set_color(theme.text)
     _write(figure, path)

@@ -24,7 +24,7 @@ def collect(
         "statements": statements,
         "findings": [] if run.quick else findings(cases, scored),
         "tables": [_errors_table(run, cases, scored), *_published_table(cases, scored)],
-        "curves": [*_level_curve(cases, scored), *([_data_curve(run, curve, scored)] if run.curves else [])],
+        "curves": [*_level_curves(cases, scored), *([_data_curve(run, curve, scored)] if run.curves else [])],
         "spectrum": _spectrum(curve.case, scored),
         "pictures": [],
         "trajectories": [_trajectory(run, case, components) for case in cases if case.drawn],
@@ -150,32 +150,36 @@ def _comparison(first: str, second: str, found: dict[str, Any]) -> str:
     return f"{BY_NAME[first].title} {verdict} {BY_NAME[second].title}: {abs(value):.2f} ± {error:.2f} dB."
 
 
-def _level_curve(cases: Sequence[Case], scored: dict[str, Any]) -> list[dict[str, Any]]:
-    """Errors by noise level, of the rules that are compared at all levels; nothing where there is one level."""
-    levels = {case.level: case for case in cases if case.level is not None}
-    if len(levels) < 2:
+def _level_curves(cases: Sequence[Case], scored: dict[str, Any]) -> list[dict[str, Any]]:
+    """Errors by noise level, of the filters and of the smoothers that are compared at all levels; nothing where there
+    is one level."""
+    found = [(case.level, case) for case in cases if case.level is not None]
+    found.sort(key=lambda pair: pair[0])
+    if len(found) < 2:
         return []
-    ordered = [levels[level] for level in sorted(levels)]
-    lines = []
-    for entry in ENTRIES:
-        if all(entry.name in case.rules for case in ordered):
-            errors = [decibels(scored[case.name][entry.name]["errors"]) for case in ordered]
-            relative = [
-                {**error, "value": error["value"] + level} for level, error in zip(sorted(levels), errors, strict=True)
-            ]
-            lines.append(_line(entry, sorted(levels), relative))
     return [
         form.curve(
-            "levels",
-            "Noise levels",
-            f"Error over the variance of the observation noise, by its level ({ordered[0].title.split(',')[0]})",
+            f"levels-{kind}",
+            f"Noise levels: {kind}",
+            f"{kind.capitalize()}: error over the observation noise, by its level ({found[0][1].title.split(',')[0]})",
             {"title": "1/r²", "unit": "dB", "scale": "linear"},
             {"title": "squared error over r²", "unit": "dB", "scale": "linear"},
-            lines,
-            caption="The same figures as in the table, less the level: a rule whose error falls as the noise does is a "
-            "level line, and one that is held up by its wrong model rises.",
+            [
+                _by_level(entry, found, scored)
+                for entry in ENTRIES
+                if entry.smooths == smooths and all(entry.name in case.rules for _, case in found)
+            ],
+            caption="The figures of the table, times 1/r²: a rule whose error falls as the noise does is a level line, "
+            "and one that its wrong model holds up rises.",
         )
+        for kind, smooths in (("filters", False), ("smoothers", True))
     ]
+
+
+def _by_level(entry: Entry, found: list[tuple[float, Case]], scored: dict[str, Any]) -> dict[str, Any]:
+    errors = [(level, decibels(scored[case.name][entry.name]["errors"])) for level, case in found]
+    relative = [{**error, "value": error["value"] + level} for level, error in errors]
+    return _line(entry, [level for level, _ in found], relative)
 
 
 def _data_curve(run: Run, curve: Curve, scored: dict[str, Any]) -> dict[str, Any]:
