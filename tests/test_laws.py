@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from control.rules import RULES as CONTROL
 from inverse.rules import RULES as INVERSE
-from jax.tree_util import GetAttrKey
+from jax.tree_util import DictKey, GetAttrKey
 from networks.rules import RULES as NETWORKS
 from tracking.rules import NONDIFFERENTIABLE
 from tracking.rules import RULES as TRACKING
@@ -60,7 +60,10 @@ def parts(rule):
 
             def where(r, path=path):
                 for key in path:
-                    r = getattr(r, key.name) if isinstance(key, GetAttrKey) else r[key.idx]
+                    if isinstance(key, GetAttrKey):
+                        r = getattr(r, key.name)
+                    else:
+                        r = r[key.key if isinstance(key, DictKey) else key.idx]
                 return r
 
             found[jax.tree_util.keystr(path)] = where
