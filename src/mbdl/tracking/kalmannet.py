@@ -41,8 +41,8 @@ def KalmanNet(
         architecture: 2 for three recurrent units in the places of $Q$, $P^-$ and $S$ (`CascadeNetwork`), 1 for a
             single, larger one (`SingleUnitNetwork`).
         nominal: the gain $K^0$ that is corrected, `SteadyStateGain()` by default; `KalmanGain()` has the transient too,
-            and `FixedGain(K)` one of your own. Where the linearisation of a nonlinear model changes on the way, take
-            `KalmanGain()`: a constant gain can lose the state, and a training that begins there can diverge.
+            and `FixedGain(K)` one of your own. Of a nonlinear model the first is the gain of one
+            linearisation, and the second follows the estimate: take it where the linearisation changes much on the way.
         features: `InputFeatures()` by default; those of a `Saturation` where there are outliers.
         initial: the hidden state before the first observation; that of the network by default.
 
