@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -20,6 +21,17 @@ from mbdl.cli.cache import cache_folder
 from mbdl.cli.main import INTERRUPTED, app
 
 runner = CliRunner()
+
+
+@contextmanager
+def program(command, environment=None):
+    """A program beside the test, which ends with it."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def test_list_names_every_study_in_a_line():
@@ -106,14 +118,14 @@ def test_ctrl_c_leaves_a_folder_that_resumes(tmp_path):
     folder = tmp_path / "run"
     arguments = [word.replace("network_steps=4", "network_steps=100000") for word in ARGUMENTS]
     command = [sys.executable, "-m", "mbdl", *arguments, "--out", str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
-    begin = time.monotonic()
-    while process.poll() is None and not (folder / "stages" / "train-unfolded-weights-0.json").exists():
-        assert time.monotonic() - begin < 300
-        time.sleep(0.05)
-    time.sleep(1.0)
-    process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=120)
+    with program(command) as process:
+        begin = time.monotonic()
+        while process.poll() is None and not (folder / "stages" / "train-unfolded-weights-0.json").exists():
+            assert time.monotonic() - begin < 300
+            time.sleep(0.05)
+        time.sleep(1.0)
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=120)
     assert process.returncode == INTERRUPTED, output + errors
     assert f"Continue with: mbdl run super-resolution --resume --out {folder}" in output
     assert "Traceback" not in errors
@@ -144,12 +156,12 @@ main()
 def test_ctrl_c_while_xla_compiles_ends_at_once():
     command = [sys.executable, "-c", COMPILES, "compile"]
     environment = {**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "0"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "compiling\n"
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
+    with program(command, environment) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "compiling\n"
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=120)
     assert process.returncode == INTERRUPTED, errors
     assert "Traceback" not in errors
 

@@ -1,9 +1,12 @@
 """Runs: folders that are never overwritten, stages that are done once, and resuming that changes nothing."""
 
 import dataclasses
+import gc
 import json
 import os
 import signal
+import sys
+import time
 
 import pytest
 
@@ -151,6 +154,31 @@ def test_an_interrupted_stage_that_returns_is_not_recorded(tmp_path):
         execute(run)
     assert not run.folder.has_stage("first")
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_interrupt_that_the_garbage_collector_drops_is_sent_again(tmp_path):
+    def ends_in_a_callback(run):
+        def callback(phase, info):
+            gc.callbacks.remove(callback)
+            os.kill(os.getpid(), signal.SIGINT)
+            for _ in range(1000):
+                pass
+
+        gc.callbacks.append(callback)
+        gc.collect()
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            pass
+        return {"value": "whole"}
+
+    study = dataclasses.replace(make_study([]), stages=lambda run: [Stage("first", "first", ends_in_a_callback)])
+    run = prepare(study, out=tmp_path / "run")
+    hook, begin = sys.unraisablehook, time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        execute(run)
+    assert time.monotonic() - begin < 20
+    assert not run.folder.has_stage("first")
+    assert sys.unraisablehook is hook
 
 
 def test_two_stages_of_one_name_are_an_error(tmp_path):

@@ -1,8 +1,10 @@
 """Running a study in a folder: stage by stage, resumable."""
 
+import _thread
 import importlib.metadata
 import platform
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -146,7 +148,11 @@ def _run_stages(run: Run, stages: list[Stage], announce: Announce) -> None:
 
 @contextmanager
 def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Notes Ctrl-C, so that a stage that answers it with what it has so far is not taken for finished."""
+    """Notes Ctrl-C, so that a stage that answers it with what it has so far is not taken for finished.
+
+    Python drops what is raised in a callback of its garbage collector, and JAX has one. A Ctrl-C that ended there is
+    sent again.
+    """
     seen = False
 
     def note(number: int, frame: Any) -> None:
@@ -154,13 +160,21 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
         seen = True
         raise KeyboardInterrupt
 
+    def again(dropped: Any) -> None:
+        if isinstance(dropped.exc_value, KeyboardInterrupt):
+            threading.Timer(0.05, _thread.interrupt_main).start()
+        else:
+            hook(dropped)
+
     if threading.current_thread() is not threading.main_thread():
         yield lambda: seen
         return
-    before = signal.signal(signal.SIGINT, note)
+    before, hook = signal.signal(signal.SIGINT, note), sys.unraisablehook
+    sys.unraisablehook = again
     try:
         yield lambda: seen
     finally:
+        sys.unraisablehook = hook
         signal.signal(signal.SIGINT, before)
 
 
