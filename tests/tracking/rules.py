@@ -288,6 +288,19 @@ def neural_augmented():
     return mbdl.substitute(rule, lambda r: r.refinement, network), observations()
 
 
+def neural_augmented_scaled():
+    rule = tracking.NeuralAugmentedSmoother(linear(), features=3, iterations=4, scale=0.3, key=jax.random.key(16))
+    where = lambda r: r.refinement.refinement.raw.out.weight  # noqa: E731
+    return eqx.tree_at(where, rule, 0.1 * _normal(17, *where(rule).shape)), observations()
+
+
+def graph_tracker():
+    """After a training: the last layer, with which it begins with the observations, is not zero."""
+    rule = tracking.GraphTracker(3, features=3, iterations=4, dtype=_dtype(), key=jax.random.key(27))
+    weight = 0.1 * _normal(28, *rule.network.raw.out.weight.shape)
+    return eqx.tree_at(lambda r: r.network.raw.out.weight, rule, weight), observations()
+
+
 RULES = {
     "KalmanFilter": kalman,
     "KalmanFilter with control and gaps": kalman_with_control_and_gaps,
@@ -324,6 +337,8 @@ RULES = {
     "MessageSmoother with control and gaps": message_smoother_with_control_and_gaps,
     "MessageSmoother with a refinement": message_smoother_with_a_refinement,
     "NeuralAugmentedSmoother": neural_augmented,
+    "NeuralAugmentedSmoother with a scale": neural_augmented_scaled,
+    "GraphTracker": graph_tracker,
 }
 
 # Rules that hold draws from what they compute: differentiating them raises.

@@ -275,3 +275,21 @@ def test_ten_augmented_iterations_beat_the_tuned_smoother_of_a_wrong_model():
     classical = errors(smoothed(variances[best], test[0]), test[1])
     gain = classical - errors(jax.vmap(trained)(test[0]), test[1])
     assert np.mean(gain) > 3 * np.std(gain) / np.sqrt(len(gain))
+
+
+def test_a_scale_makes_the_corrections_smaller_and_is_not_learned():
+    key, ys = jax.random.key(5), observations()
+    rules = [
+        tracking.NeuralAugmentedSmoother(linear(), features=4, iterations=1, scale=scale, key=key)
+        for scale in (None, 0.25)
+    ]
+    places = [lambda r: r.refinement.raw.out.bias, lambda r: r.refinement.refinement.raw.out.bias]
+    moved = [
+        eqx.tree_at(where, rule, jnp.ones_like(where(rule)))(ys) - rule(ys)
+        for where, rule in zip(places, rules, strict=True)
+    ]
+    np.testing.assert_allclose(moved[1], 0.25 * moved[0], rtol=1e-4)
+    assert mbdl.spectrum(rules[0]).learned == mbdl.spectrum(rules[1]).learned
+    assert mbdl.spectrum(rules[1]).strategy == "DNN-aided"
+    with pytest.raises(ValueError, match="the scale"):
+        tracking.NeuralAugmentedSmoother(linear(), features=4, scale=0.0, key=key)

@@ -18,6 +18,7 @@ from .fixed_gain import FixedGain
 from .gain import AbstractGain, Features, Uncertainty
 from .gain_network import AbstractGainNetwork, SingleUnitNetwork
 from .graph_refinement import GraphRefinement
+from .graph_tracker import GraphTracker, GraphTrackerState
 from .information_gain import InformationGain
 from .input_features import Differences, InputFeatures
 from .inputs import Inputs, Moment, nan_means_missing
@@ -48,7 +49,7 @@ from .recurrent_smoother_gain import (
     SteadyStateSmootherGain,
 )
 from .recurrent_tracker import BidirectionalTracker, RecurrentTracker, Tracked
-from .refinement import AbstractRefinement, NoRefinement
+from .refinement import AbstractRefinement, NoRefinement, ScaledRefinement
 from .resampling import multinomial_resampling, residual_resampling, stratified_resampling, systematic_resampling
 from .residual_model import ResidualModel
 from .riccati_equation import riccati, stabilising_solution
@@ -101,6 +102,8 @@ __all__ = [
     "FixedSmootherGain",
     "GainCovariance",
     "GraphRefinement",
+    "GraphTracker",
+    "GraphTrackerState",
     "InformationGain",
     "InputFeatures",
     "Inputs",
@@ -133,6 +136,7 @@ __all__ = [
     "RecurrentTracker",
     "ResidualModel",
     "Saturation",
+    "ScaledRefinement",
     "Simulated",
     "SingleUnitNetwork",
     "Smoothed",

@@ -4,12 +4,13 @@ from typing import Any
 
 from jaxtyping import PRNGKeyArray
 
-from mbdl.core import dtype_of, substitute
+from mbdl.core import Learned, dtype_of, substitute, unconstrained
 
 from .graph_refinement import GraphRefinement
 from .input_features import sizes
 from .message_smoother import MessageSmoother
 from .model import AbstractModel
+from .refinement import ScaledRefinement
 
 
 def NeuralAugmentedSmoother(
@@ -18,6 +19,7 @@ def NeuralAugmentedSmoother(
     features: int = 48,
     step_size: Any = None,
     iterations: int = 100,
+    scale: Any = None,
     key: PRNGKeyArray,
 ) -> MessageSmoother:
     r"""The neural-augmented smoother: `MessageSmoother` with a `GraphRefinement` in the place of its refinement.
@@ -31,13 +33,15 @@ def NeuralAugmentedSmoother(
         features: the hidden features of each state.
         step_size: as for `MessageSmoother`.
         iterations: $K$.
+        scale: what the corrections of the network are multiplied by, 1 by default; the step size as published. The
+            smaller, the longer the training, and the less it overfits.
         key: a JAX random key.
 
     Returns:
-        a `MessageSmoother`; `rule.refinement` is what is learned.
+        a `MessageSmoother`; `rule.refinement` is what is learned, with a scale `rule.refinement.refinement`.
 
     Raises:
-        ValueError: as `MessageSmoother` does.
+        ValueError: as `MessageSmoother` does, and for a scale that is not positive.
 
     Source: V. Garcia Satorras, Z. Akata and M. Welling, "Combining generative and discriminative models for hybrid
     inference", NeurIPS 2019.
@@ -52,4 +56,6 @@ def NeuralAugmentedSmoother(
     """
     smoother = MessageSmoother(model, step_size=step_size, iterations=iterations)
     network = GraphRefinement(*sizes(model), features=features, dtype=dtype_of(smoother), key=key)
+    if scale is not None:
+        network = ScaledRefinement(Learned(network, unconstrained, ("substitute",)), scale)
     return substitute(smoother, lambda r: r.refinement, network)

@@ -1,5 +1,6 @@
 """The extended Kalman filter of a nonlinear Gaussian model."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -12,6 +13,7 @@ from .kalman_gain import KalmanGain
 from .linear import LinearGaussian
 from .linearised import FilterMemory, first_memory, linearised_step
 from .model import AbstractModel
+from .whole_sequence import filtered_through
 
 
 class ExtendedKalmanFilter(AbstractFilter):
@@ -67,6 +69,15 @@ class ExtendedKalmanFilter(AbstractFilter):
 
     def step(self, memory: FilterMemory, x: Any) -> tuple[FilterMemory, Estimates]:
         return linearised_step(self.model, self.gain, memory, x, self.iterations - 1)
+
+    def through(self, memory: FilterMemory, xs: Any) -> tuple[FilterMemory, Estimates]:
+        return self.followed(memory, xs, lambda gain: None)[:2]
+
+    def followed(
+        self, memory: FilterMemory, xs: Any, keep: Callable[[Any], Any]
+    ) -> tuple[FilterMemory, Estimates, Any]:
+        """As `through`, with what is kept of the gain's memory after each observation; for authors of smoothers."""
+        return filtered_through(self.model, self.gain, memory, xs, keep, self.iterations - 1)
 
 
 def kalman_filter_of(model: AbstractModel, gain: AbstractGain | None = None) -> KalmanFilter | ExtendedKalmanFilter:

@@ -1,9 +1,11 @@
 """The gain of a filter: the component that weighs an innovation, computed or learned."""
 
 import abc
+import math
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -107,9 +109,26 @@ class AbstractGain(eqx.Module):
         K, uncertainty, kept = self(model, memory, jnp.zeros(len(H), F.dtype), features)
         return K, (jnp.eye(len(F), dtype=F.dtype) - K @ H) @ F, uncertainty, kept
 
+    def settled(self, before: Any, after: Any) -> Bool[Array, ""]:
+        """Whether an observation left the gain's memory as it was, to rounding; for a gain that is `predetermined`.
+
+        The memories after all further observations of a time-invariant model are then taken to be that one.
+        """
+        return nearly_equal(before, after, jax.tree.map(jnp.abs, after))
+
     def why_not_finite(self, model: Any) -> str:
         """Why estimates with this gain may not be finite although the observations are, in words."""
         return SINGULAR_INNOVATION
+
+
+def nearly_equal(before: Any, after: Any, scale: Any) -> Bool[Array, ""]:
+    """Whether the leaves of two trees, of some scale, differ by no more than the rounding of a matrix product."""
+
+    def near(before: Array, after: Array, scale: Array) -> Array:
+        rounding = 0.5 * jnp.finfo(after.dtype).eps * math.sqrt(after.shape[-1] if after.ndim else 1)
+        return jnp.all(jnp.abs(after - before) <= rounding * scale)
+
+    return jnp.all(jnp.array(jax.tree.leaves(jax.tree.map(near, before, after, scale))))
 
 
 def masked_noise(noise: Any, present: Bool[Array, " observation"] | None) -> Any:

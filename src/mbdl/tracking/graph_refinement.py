@@ -30,6 +30,8 @@ class GraphRefinement(AbstractRefinement):
         state_size: the number of components of the state.
         observation_size: the number of components of an observation.
         features: the length of $h_t$.
+        message_size: the number of components of a message, that of the state by default; zero for a network that is
+            told none.
         dtype: floating-point type of the parameters.
         key: a JAX random key.
 
@@ -62,12 +64,14 @@ class GraphRefinement(AbstractRefinement):
         observation_size: int,
         *,
         features: int = 48,
+        message_size: int | None = None,
         dtype: DTypeLike = jnp.float32,
         key: PRNGKeyArray,
     ):
         keys = jax.random.split(key, 8)
+        told = 2 * features + (state_size if message_size is None else message_size)
         self.forward, self.backward, self.observed = (
-            MLP(2 * features + state_size, features, features, 1, dtype=dtype, key=k) for k in keys[:3]
+            MLP(told, features, features, 1, dtype=dtype, key=k) for k in keys[:3]
         )
         self.source = Linear(2 * observation_size, features, dtype=dtype, key=keys[3])
         self.gather = Linear(features, features, dtype=dtype, key=keys[4])

@@ -1,5 +1,6 @@
 """The Kalman filter of a linear Gaussian model."""
 
+from collections.abc import Callable
 from typing import Any
 
 from .estimates import Estimates
@@ -8,6 +9,7 @@ from .gain import AbstractGain
 from .kalman_gain import KalmanGain
 from .linear import LinearGaussian
 from .linearised import FilterMemory, first_memory, linearised_step
+from .whole_sequence import filtered_through
 
 
 class KalmanFilter(AbstractFilter):
@@ -62,3 +64,12 @@ class KalmanFilter(AbstractFilter):
 
     def step(self, memory: FilterMemory, x: Any) -> tuple[FilterMemory, Estimates]:
         return linearised_step(self.model, self.gain, memory, x)
+
+    def through(self, memory: FilterMemory, xs: Any) -> tuple[FilterMemory, Estimates]:
+        return self.followed(memory, xs, lambda gain: None)[:2]
+
+    def followed(
+        self, memory: FilterMemory, xs: Any, keep: Callable[[Any], Any]
+    ) -> tuple[FilterMemory, Estimates, Any]:
+        """As `through`, with what is kept of the gain's memory after each observation; for authors of smoothers."""
+        return filtered_through(self.model, self.gain, memory, xs, keep)

@@ -5,10 +5,10 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve, solve_triangular
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from .covariance import check_square, dense, symmetric
-from .gain import AbstractGain, Features, Uncertainty
+from .gain import AbstractGain, Features, Uncertainty, nearly_equal
 
 WIDE = 12
 """The size of the state up to which products with blocks of zeros cost less than more products."""
@@ -71,6 +71,10 @@ class KalmanGain(AbstractGain):
         sides, moved = jnp.split(weights @ blocks, [weights.shape[1]], axis=1)
         covariance = _joseph(sides, weights)
         return K, moved, Uncertainty(covariance, predicted, cross, S, W), covariance
+
+    def settled(self, before: Float[Array, "state state"], after: Float[Array, "state state"]) -> Bool[Array, ""]:
+        deviations = jnp.sqrt(jnp.diagonal(after))
+        return nearly_equal(before, after, jnp.outer(deviations, deviations))
 
 
 def _expected(covariance: Float[Array, "state state"], features: Features) -> tuple[Array, Array, Array, Array]:

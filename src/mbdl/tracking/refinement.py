@@ -7,6 +7,9 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from mbdl.core import as_leaf
+from mbdl.core.checks import positive
+
 from .inputs import Inputs
 from .messages import Messages
 
@@ -43,3 +46,38 @@ class NoRefinement(AbstractRefinement):
         self, model: Any, memory: None, messages: Messages, inputs: Inputs
     ) -> tuple[Float[Array, "time state"], None]:
         return jnp.zeros_like(messages.forward), None
+
+
+class ScaledRefinement(AbstractRefinement):
+    r"""A refinement in other units: $c \, \varepsilon$ for the $\varepsilon$ of another. Where a network gives that, a
+    small $c$ makes its training slow and its corrections small, which holds off overfitting to few data.
+
+    Args:
+        refinement: the other one; mark what is learned in it.
+        scale: $c$, one for all components of the state or `[state]`; known, not learned.
+
+    Raises:
+        ValueError: for a scale that is not positive.
+
+    Differentiable in: as the other one, and the scale.
+
+    >>> from mbdl import tracking
+    >>> float(tracking.ScaledRefinement(tracking.NoRefinement(), 0.25).scale)
+    0.25
+    """
+
+    refinement: AbstractRefinement
+    scale: Float[Array, "*state"]
+
+    def __init__(self, refinement: Any, scale: Any):
+        self.refinement = refinement
+        self.scale = positive(as_leaf(scale), "ScaledRefinement: the scale")
+
+    def init(self, model: Any, inputs: Inputs) -> Any:
+        return self.refinement.init(model, inputs)
+
+    def __call__(
+        self, model: Any, memory: Any, messages: Messages, inputs: Inputs
+    ) -> tuple[Float[Array, "time state"], Any]:
+        correction, memory = self.refinement(model, memory, messages, inputs)
+        return self.scale * correction, memory

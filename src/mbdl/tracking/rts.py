@@ -7,13 +7,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mbdl.core import loop, time_steps
+from mbdl.core import loop
 
 from .covariance import Factor, dense, factor_of
 from .estimates import Estimates
+from .extended import ExtendedKalmanFilter
 from .filter import AbstractFilter
-from .gain import AbstractGain
 from .inputs import Inputs, Moment, as_inputs
+from .kalman import KalmanFilter
 from .linear import same_for_all
 from .model import AbstractModel
 from .smoother import AbstractSmoother, Smoothed, as_filter, assembled, estimates_before
@@ -72,20 +73,12 @@ def filtered_with_factors(
     filter: AbstractFilter, xs: Any
 ) -> tuple[Estimates, Float[Array, "time+1 state state"] | None]:
     """The estimates of a filter; if its gain holds factors, those of the initial covariance and of each after it."""
-    gain = getattr(filter, "gain", None)
-    if not isinstance(gain, AbstractGain):
+    if not isinstance(filter, KalmanFilter | ExtendedKalmanFilter):
         return filter.decide(xs), None
-    start: Any = filter.init()
-    first = gain.factor(start.gain)
-    if first is None:
-        return filter.decide(xs), None
-
-    def step(memory: Any, x: Any) -> tuple[Any, tuple[Estimates, Array | None]]:
-        memory, estimates = filter.step(memory, x)
-        return memory, (estimates, gain.factor(memory.gain))
-
-    _, (filtered, later) = loop(step, start, xs, length=time_steps(xs, type(filter).__name__))
-    return filtered, jnp.concatenate([first[None], later])
+    start = filter.init()
+    _, filtered, later = filter.followed(start, xs, filter.gain.factor)
+    first = filter.gain.factor(start.gain)
+    return filtered, None if first is None else jnp.concatenate([first[None], later])
 
 
 def transition_at(model: AbstractModel, mean: Float[Array, " state"], moment: Moment) -> Float[Array, "state state"]:

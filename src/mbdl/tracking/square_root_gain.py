@@ -4,10 +4,10 @@ from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from .covariance import factor_of
-from .gain import AbstractGain, Features, Uncertainty
+from .gain import AbstractGain, Features, Uncertainty, nearly_equal
 
 
 class SquareRootGain(AbstractGain):
@@ -58,6 +58,12 @@ class SquareRootGain(AbstractGain):
             whitener=W,
         )
         return shifted @ W, uncertainty, updated
+
+    def settled(self, before: Float[Array, "state state"], after: Float[Array, "state state"]) -> Bool[Array, ""]:
+        # Either sign of a column is a factor of the same covariance.
+        before, after = (factor * jnp.sign(jnp.diagonal(factor)) for factor in (before, after))
+        deviations = jnp.linalg.norm(after, axis=1, keepdims=True)
+        return nearly_equal(before, after, jnp.broadcast_to(deviations, after.shape))
 
 
 def triangular(factor: Float[Array, "size rank"]) -> Float[Array, "size size"]:
