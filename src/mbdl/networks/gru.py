@@ -81,9 +81,22 @@ class GRU(eqx.Module):
                 f"GRU expected a hidden state and an input of the shapes {expected}, got {(hidden.shape, x.shape)}; "
                 "map over a batch with jax.vmap."
             )
-        of_input = self.input_weight @ x + self.input_bias
-        of_hidden = self.hidden_weight @ hidden + self.hidden_bias
-        return _gated(of_input, of_hidden, hidden)
+        return self.after(self.hidden_weight @ hidden + self.hidden_bias, hidden, x)
+
+    def after(
+        self, of_hidden: Float[Array, " gates"], hidden: Float[Array, " hidden_size"], x: Float[Array, " in_size"]
+    ) -> Float[Array, " hidden_size"]:
+        r"""The hidden state after one input, where the product with the hidden state before is known.
+
+        Args:
+            of_hidden: $U h + c$ of the three gates.
+            hidden: the hidden state before.
+            x: the input.
+
+        Returns:
+            the next hidden state.
+        """
+        return _gated(self.input_weight @ x + self.input_bias, of_hidden, hidden)
 
 
 @jax.custom_jvp

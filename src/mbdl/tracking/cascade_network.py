@@ -1,9 +1,13 @@
 """The three recurrent units that stand for the covariances of a Kalman filter."""
 
+import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.scipy.linalg import block_diag
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -98,14 +102,85 @@ class CascadeNetwork(AbstractGainNetwork):
     def __call__(
         self, hidden: CascadeHidden, differences: Differences
     ) -> tuple[Float[Array, " entries"], CascadeHidden]:
-        F1, F2, F3, F4 = differences
-        Q = self.process(hidden.process, phi(self.of_update, F4))
-        P = self.predicted(hidden.predicted, jnp.concatenate([Q, phi(self.of_evolution, F3)]))
-        S = self.innovation(
-            hidden.innovation, jnp.concatenate([phi(self.of_predicted, P), phi(self.of_observation, F1, F2)])
-        )
-        K = last(self.out, phi(self.wide, P, S))
-        return K, CascadeHidden(Q, phi(self.back, P, phi(self.gathered, S, K)), S)
+        return self.prepared()(hidden, differences)
+
+    def prepared(self) -> "PreparedCascade":
+        return PreparedCascade(self)
+
+
+class PreparedCascade(AbstractGainNetwork):
+    """The cascade with fewer and larger products: what sees the features alone is one layer, and so is what sees the
+    hidden states alone."""
+
+    network: CascadeNetwork
+    features: "SideBySide"
+    recurrent: "SideBySide"
+
+    def __init__(self, network: CascadeNetwork):
+        self.network = network
+        layers = network.of_update, network.of_evolution, network.of_observation
+        self.features = SideBySide([(layer.weight, layer.bias) for layer in layers])
+        units = network.process, network.predicted, network.innovation
+        self.recurrent = SideBySide([(unit.hidden_weight, unit.hidden_bias) for unit in units])
+
+    def init(self) -> CascadeHidden:
+        return self.network.init()
+
+    def __call__(
+        self, hidden: CascadeHidden, differences: Differences
+    ) -> tuple[Float[Array, " entries"], CascadeHidden]:
+        net, (F1, F2, F3, F4) = self.network, differences
+        of_update, of_evolution, of_observation = map(jax.nn.relu, self.features(F4, F3, jnp.concatenate([F1, F2])))
+        of_process, of_predicted, of_innovation = self.recurrent(*hidden)
+        Q = net.process.after(of_process, hidden.process, of_update)
+        P = net.predicted.after(of_predicted, hidden.predicted, jnp.concatenate([Q, of_evolution]))
+        seen = jnp.concatenate([phi(net.of_predicted, P), of_observation])
+        S = net.innovation.after(of_innovation, hidden.innovation, seen)
+        # The one wide layer: a backward pass computes it again sooner than it reads it for every time.
+        K = jax.checkpoint(_readout, prevent_cse=False)(net, P, S)
+        return K, CascadeHidden(Q, phi(net.back, P, phi(net.gathered, S, K)), S)
+
+
+def _readout(network: CascadeNetwork, P: Array, S: Array) -> Float[Array, " entries"]:
+    return last(network.out, phi(network.wide, P, S))
+
+
+FEW = 48
+"""The length of all inputs together up to which one product with blocks of zeros is faster than one for each."""
+
+
+class SideBySide(eqx.Module):
+    """Affine maps of inputs of their own, in one product where they are small.
+
+    Args:
+        maps: the weight `[outputs inputs]` and the bias `[outputs]` of each, or `None` for none.
+    """
+
+    weights: tuple[Float[Array, "outputs inputs"], ...]
+    biases: tuple[Float[Array, " outputs"], ...]
+    sizes: tuple[tuple[int, int], ...] = eqx.field(static=True)
+
+    def __init__(self, maps: Sequence[tuple[Array, Array | None]]):
+        weights = [weight for weight, _ in maps]
+        biases = [jnp.zeros(len(weight), weight.dtype) if bias is None else bias for weight, bias in maps]
+        self.sizes = tuple((weight.shape[0], weight.shape[1]) for weight in weights)
+        if sum(inputs for _, inputs in self.sizes) <= FEW:
+            weights, biases = [block_diag(*weights)], [jnp.concatenate(biases)]
+        self.weights, self.biases = tuple(weights), tuple(biases)
+
+    def __call__(self, *inputs: Float[Array, " inputs"]) -> Sequence[Float[Array, " outputs"]]:
+        """The output of each.
+
+        Raises:
+            ValueError: for inputs of other lengths.
+        """
+        given, expected = [x.shape for x in inputs], [(size,) for _, size in self.sizes]
+        if given != expected:
+            raise ValueError(f"expected features and hidden states of the shapes {expected}, got {given}")
+        if len(self.weights) != 1:
+            return [W @ x + b for W, b, x in zip(self.weights, self.biases, inputs, strict=True)]
+        outputs = self.weights[0] @ jnp.concatenate(inputs) + self.biases[0]
+        return jnp.split(outputs, list(itertools.accumulate(rows for rows, _ in self.sizes))[:-1])
 
 
 def phi(layer: Linear, *inputs: Array) -> Array:

@@ -70,6 +70,9 @@ class WithCovariance(AbstractGain):
         uncertainty, readout = self.readout(memory.readout, K, innovation, features)
         return K, uncertainty, ReadMemory(gain, readout)
 
+    def prepared(self) -> "WithCovariance":
+        return eqx.tree_at(lambda gain: gain.gain, self, self.gain.prepared())
+
     def why_not_finite(self, model: Any) -> str:
         return self.gain.why_not_finite(model)
 

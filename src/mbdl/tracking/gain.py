@@ -92,6 +92,10 @@ class AbstractGain(eqx.Module):
     ) -> tuple[Float[Array, "state observation"], Uncertainty | None, Any]:
         """The gain $K_t$, the covariances that go with it (or `None`), and the memory after the observation."""
 
+    def prepared(self) -> "AbstractGain":
+        """The same gain, with all that is the same for every observation computed; by default as it is."""
+        return self
+
     def factor(self, memory: Any) -> Float[Array, "state state"] | None:
         """A factor of the covariance of the estimate, where the gain's memory holds one; a smoother goes on from it."""
         return None

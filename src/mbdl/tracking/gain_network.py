@@ -26,6 +26,10 @@ class AbstractGainNetwork(eqx.Module):
     def __call__(self, hidden: Any, differences: Differences) -> tuple[Float[Array, " entries"], Any]:
         """The entries of the correction, row by row, and the next hidden state."""
 
+    def prepared(self) -> "AbstractGainNetwork":
+        """The same network, with all that is the same for every observation computed; by default as it is."""
+        return self
+
 
 class SingleUnitNetwork(AbstractGainNetwork):
     r"""KalmanNet's first architecture: one recurrent unit of $10 (m^2 + n^2)$ between dense layers.

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -96,6 +97,10 @@ class RecurrentGain(AbstractGain):
         entries, hidden = self.network(memory.hidden, differences)
         correction = in_units_of(uncertainty, entries.reshape(K.shape))
         return K + correction, None, RecurrentMemory(nominal, past, hidden)
+
+    def prepared(self) -> "RecurrentGain":
+        parts = self.network.prepared(), self.nominal.prepared()
+        return eqx.tree_at(lambda gain: (gain.network, gain.nominal), self, parts)
 
     def why_not_finite(self, model: Any) -> str:
         return self.nominal.why_not_finite(model)

@@ -61,8 +61,10 @@ def filtered_through(
         memory, estimates, memories = _means_after_gains(model, gain, memory, inputs, length)
         return memory, estimates, jax.vmap(keep, axis_size=length)(memories)
 
+    prepared = gain.prepared()
+
     def step(memory: FilterMemory, x: Any) -> tuple[FilterMemory, tuple[Estimates, Any]]:
-        memory, estimates = linearised_step(model, gain, memory, x, relinearisations)
+        memory, estimates = linearised_step(model, prepared, memory, x, relinearisations)
         return memory, (estimates, keep(memory.gain))
 
     memory, (estimates, kept) = loop(step, memory, inputs, length=length)
