@@ -26,6 +26,8 @@ TINY = {
         "estimation_runs": 4,
         "pole_steps": 4,
         "pole_runs": 3,
+        "pole_trainings": 1,
+        "tuning_runs": 2,
         "plan": 3,
         "short_plan": 2,
         "planner_steps": 2,

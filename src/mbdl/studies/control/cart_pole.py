@@ -14,6 +14,8 @@ import mbdl
 from mbdl import control, networks, tracking
 from mbdl.studies.control.problem import Drawn, Entry, Evaluation, Problem, Training, adam
 from mbdl.studies.control.recorded import EstimationError, PredictionError
+from mbdl.studies.control.training import mean_cost
+from mbdl.studies.search import simplex_search
 
 DISTURBANCE = np.array([0.001, 0.001, 0.03, 0.05])
 """Standard deviations of the process noise of a step: m, rad, m/s, rad/s."""
@@ -80,13 +82,19 @@ def full_model(settings: Any) -> Problem:
     found = problem(settings, model())
     entries = tuple(entry for entry in found.entries if entry.name in FULL)
     return dataclasses.replace(
-        found, name="cart-pole-full", title="Pole on a cart, full model", entries=entries, drawn=()
+        found,
+        name="cart-pole-full",
+        title="Pole on a cart, full model",
+        entries=entries,
+        reference="predictive",
+        drawn=(),
     )
 
 
 def stretched(settings: Any, stretch: float) -> Problem:
     """The problem at a stretch of the true pole, with the friction of the settings."""
-    return problem(settings, model(stretch, settings.friction))
+    found = problem(settings, model(stretch, settings.friction))
+    return dataclasses.replace(found, trainings=settings.pole_trainings)
 
 
 def problem(settings: Any, truth: tracking.NonlinearGaussian) -> Problem:
@@ -114,6 +122,25 @@ def problem(settings: Any, truth: tracking.NonlinearGaussian) -> Problem:
         return predictive(tracking.ExtendedKalmanFilter(plant), as_system(plant), valued(plant), plan)
 
     nominal = modelled(assumed)
+
+    def weighted(numbers: Any) -> control.LQG:
+        """The planner with other weights of speeds and forces, behind a filter with another process noise."""
+        speeds, forces, noise = numbers
+        plant = eqx.tree_at(lambda m: m.process_noise, assumed, noise * assumed.process_noise)
+        weights = cost.state * jnp.array([1.0, 1.0, speeds, speeds]), forces * cost.control
+        value = control.LQR(linearised(assumed), control.QuadraticCost(*weights)).value().matrix
+        price = control.QuadraticCost(*weights, terminal=value)
+        return predictive(tracking.ExtendedKalmanFilter(plant), as_system(assumed), price)
+
+    def tuned(key: PRNGKeyArray) -> control.LQG:
+        score = mean_cost(as_system(truth), cost, horizon=settings.pole_steps, runs=settings.tuning_runs, key=key)
+        best = simplex_search(lambda numbers: -score(weighted(numbers)), (1.0, 1.0, 1.0))
+
+        def searched(policy: Any) -> tuple[Any, ...]:
+            weights = policy.controller.solver.cost
+            return weights.state, weights.control, weights.final, policy.filter.model.process_noise
+
+        return mbdl.tuned(weighted(best), searched)
 
     def recorded(key: PRNGKeyArray, count: int) -> control.Trajectories:
         return control.simulate(as_system(truth), nominal, key, steps=settings.pole_steps, runs=count, cost=cost)
@@ -177,11 +204,12 @@ def problem(settings: Any, truth: tracking.NonlinearGaussian) -> Problem:
         cost=cost,
         constraints=limits,
         horizon=settings.pole_steps,
-        reference="predictive",
+        reference="tuned",
         entries=(
             Entry("true", "EKF and predictive control, true model", "model-based", lambda key: modelled(truth)),
             Entry("lqg", "EKF and LQR of the linearised model", "model-based", lambda key: regulator(assumed)),
             Entry("predictive", "EKF and predictive control", "model-based", lambda key: nominal),
+            Entry("tuned", "EKF and predictive control, tuned weights", "model-based", tuned),
             Entry(
                 "parameters",
                 "predictive control, learned masses, length, frictions",

@@ -18,7 +18,10 @@ def collect(
 ) -> dict[str, Any]:
     """The results of a run, in the form of `mbdl.studies.results`."""
     scored = {
-        problem.name: {e.name: run[f"score-{rule_name(problem, e)}"] for e in problem.entries} for problem in problems
+        problem.name: {
+            e.name: [run[f"score-{rule_name(problem, e, time)}"] for time in problem.times(e)] for e in problem.entries
+        }
+        for problem in problems
     }
     tables = [_table(run, problem, scored[problem.name]) for problem in problems]
     return {
@@ -36,13 +39,18 @@ def collect(
         "trajectories": [_trajectory(run, problem, drawn) for problem in problems for drawn in problem.drawn],
         "raw": {
             "scores": {
-                name: {entry: _without_time(found) for entry, found in entries.items()}
-                for name, entries in scored.items()
+                problem.name: {
+                    f"{entry.name}{f'-{time}' if time else ''}": _without_time(scored[problem.name][entry.name][time])
+                    for entry in problem.entries
+                    for time in problem.times(entry)
+                }
+                for problem in problems
             },
             "found": {
-                rule_name(problem, entry): run[f"find-{rule_name(problem, entry)}"]
+                rule_name(problem, entry, time): run[f"find-{rule_name(problem, entry, time)}"]
                 for problem in problems
                 for entry in problem.entries
+                for time in problem.times(entry)
             },
         },
         "timings": {"rules": _timings(run, problems, scored)},
@@ -53,9 +61,23 @@ def _named(problems: Sequence[Problem], name: str) -> Problem:
     return next(problem for problem in problems if problem.name == name)
 
 
-def costs_of(found: dict[str, Any], evaluation: Evaluation) -> np.ndarray:
-    """The cost of each run, NaN where it diverged."""
-    return np.array([np.nan if cost is None else cost for cost in found[evaluation.name]["costs"]])
+Found = Sequence[dict[str, Any]]
+"""What the scoring of a policy found, after each of its trainings."""
+
+
+def costs_of(found: Found, evaluation: Evaluation) -> np.ndarray:
+    """The cost of each run, the mean over the trainings; NaN where it diverged."""
+    costs = [[np.nan if cost is None else cost for cost in once[evaluation.name]["costs"]] for once in found]
+    return np.mean(costs, axis=0)
+
+
+def _diverged(found: Found, problem: Problem) -> int:
+    return sum(cost is None for once in found for e in problem.evaluations for cost in once[e.name]["costs"])
+
+
+def _after_each(problem: Problem, found: Found, evaluation: Evaluation) -> list[float]:
+    """The cost after each training."""
+    return [shown(problem, costs_of([once], evaluation))["value"] for once in found]
 
 
 def _table(run: Run, problem: Problem, scored: dict[str, Any]) -> dict[str, Any]:
@@ -64,6 +86,9 @@ def _table(run: Run, problem: Problem, scored: dict[str, Any]) -> dict[str, Any]
         columns.append(form.column(evaluation.name, evaluation.title, unit=problem.unit, digits=digits))
         versus = f"less {problem.entry(problem.reference).title}, same noise"
         columns.append(form.column(f"{evaluation.name}-less", versus, unit=problem.unit, digits=digits, signed=True))
+        if problem.trainings > 1:
+            spread = f"spread over {problem.trainings} trainings"
+            columns.append(form.column(f"{evaluation.name}-spread", spread, unit=problem.unit, digits=digits))
     columns.append(form.column("diverged", "runs that diverged", digits=0))
     if problem.constraints is not None:
         columns.append(form.column("violation", "largest violation", digits=6))
@@ -83,10 +108,13 @@ def _table(run: Run, problem: Problem, scored: dict[str, Any]) -> dict[str, Any]
             if entry.name != problem.reference:
                 reference = costs_of(scored[problem.reference], evaluation)
                 cells[f"{evaluation.name}-less"] = difference(problem, costs, reference)
-        cells["diverged"] = int(sum(np.sum(~np.isfinite(costs_of(found, e))) for e in problem.evaluations))
+            if len(found) > 1:
+                spread = np.std(_after_each(problem, found, evaluation), ddof=1)
+                cells[f"{evaluation.name}-spread"] = float(f"{spread:.3g}")
+        cells["diverged"] = _diverged(found, problem)
         if problem.constraints is not None:
-            cells["violation"] = max(found[e.name]["violation"] for e in problem.evaluations)
-        cells["learned"] = found["learned"]
+            cells["violation"] = max(once[e.name]["violation"] for once in found for e in problem.evaluations)
+        cells["learned"] = found[0]["learned"]
         if entry.training is not None:
             trained = run[f"find-{rule_name(problem, entry)}"]
             cells |= {"steps": trained["steps"], "kept": trained["kept_step"]}
@@ -100,6 +128,11 @@ def _table(run: Run, problem: Problem, scored: dict[str, Any]) -> dict[str, Any]
         "are of the same runs. Kept is the step that costs least on other runs. Training: from the first policy to "
         "the last step, with compilation. Time a decision: one of many runs side by side."
     )
+    if problem.trainings > 1:
+        caption += (
+            f" What is trained is trained {problem.trainings} times, with random keys of its own; the cost is the "
+            "mean, and the spread is the standard deviation of the cost after each. Steps and times are of the first."
+        )
     return form.table(problem.name, problem.title, columns, rows, caption=caption)
 
 
@@ -156,6 +189,9 @@ def _findings(problem: Problem, scored: dict[str, Any]) -> list[str]:
         else:
             size += f", {100 * abs(gain['value'] / np.mean(reference)):.1f} %"
         versus = problem.entry(problem.reference).title
+        if len(scored[entry.name]) > 1:
+            each = ", ".join(f"{cost:.4g}" for cost in _after_each(problem, scored[entry.name], evaluation))
+            size += f"; its cost after each training {each}"
         said.append(f"{problem.title}, {evaluation.title}. {entry.title} {verdict} {versus}: {size}.")
     return said
 
@@ -202,7 +238,7 @@ def _spectrum(problem: Problem, scored: dict[str, Any]) -> dict[str, Any]:
                 "name": entry.name,
                 "title": entry.title,
                 "strategy": entry.strategy,
-                "learned": scored[entry.name]["learned"],
+                "learned": scored[entry.name][0]["learned"],
                 "value": mean["value"],
                 "error": mean["error"],
             }
@@ -239,7 +275,7 @@ def _timings(run: Run, problems: Sequence[Problem], scored: dict[str, Any]) -> d
     found: dict[str, Any] = {}
     for problem in problems:
         for entry in problem.entries:
-            timing = {"microseconds": scored[problem.name][entry.name]["microseconds_per_decision"]}
+            timing = {"microseconds": scored[problem.name][entry.name][0]["microseconds_per_decision"]}
             if entry.training is not None:
                 timing["training_seconds"] = round(run.seconds(f"find-{rule_name(problem, entry)}"), 1)
             found[rule_name(problem, entry)] = timing

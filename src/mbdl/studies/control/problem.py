@@ -111,6 +111,7 @@ class Problem:
         unit: of the cost.
         digits: decimals of a cost in a table.
         drawn: what of a run is drawn.
+        trainings: how often each policy that is trained is, with random keys of its own. Its cost is the mean.
     """
 
     name: str
@@ -127,10 +128,15 @@ class Problem:
     unit: str = ""
     digits: int = 4
     drawn: Sequence[Drawn] = ()
+    trainings: int = 1
 
     def entry(self, name: str) -> Entry:
         """The entry of a name."""
         return next(entry for entry in self.entries if entry.name == name)
+
+    def times(self, entry: Entry) -> range:
+        """The numbers of the trainings of an entry; one that is not trained is found once."""
+        return range(1 if entry.training is None else self.trainings)
 
 
 @functools.cache

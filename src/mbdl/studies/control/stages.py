@@ -21,12 +21,14 @@ def stages(run: Run, problems: Problems, curves: Sequence[Curve] = ()) -> list[S
     listed = []
     for index, problem in enumerate(problems_of(run, problems)):
         for entry in problem.entries:
-            name = rule_name(problem, entry)
             cost = 1.0 if entry.training is None else 5.0 + 0.02 * entry.training.steps
-            title = f"{problem.title}: {entry.title}"
-            listed.append(Stage(f"find-{name}", title, _in_double(partial(_find, problems, index, entry.name)), cost))
-            scoring = _in_double(partial(_score, problems, index, entry.name))
-            listed.append(Stage(f"score-{name}", f"{title}, scoring", scoring, 5))
+            for time in problem.times(entry):
+                name = rule_name(problem, entry, time)
+                title = f"{problem.title}: {entry.title}" + (f", training {time + 1}" if time else "")
+                finding = _in_double(partial(_find, problems, index, entry.name, time))
+                listed.append(Stage(f"find-{name}", title, finding, cost))
+                scoring = _in_double(partial(_score, problems, index, entry.name, time))
+                listed.append(Stage(f"score-{name}", f"{title}, scoring", scoring, 5))
         for which, drawn in enumerate(problem.drawn):
             drawing = _in_double(partial(_keep_run, problems, index, which))
             title = f"{problem.title}: a {'path' if drawn.path else 'run'}"
@@ -65,14 +67,14 @@ def _in_double(action: Callable[[Run], Any]) -> Callable[[Run], Any]:
     return stage
 
 
-def _find(problems: Problems, index: int, name: str, run: Run) -> dict[str, Any]:
+def _find(problems: Problems, index: int, name: str, time: int, run: Run) -> dict[str, Any]:
     problem = _problems(run, problems)[index]
-    return find(run, problem, problem.entry(name))
+    return find(run, problem, problem.entry(name), time)
 
 
-def _score(problems: Problems, index: int, name: str, run: Run) -> dict[str, Any]:
+def _score(problems: Problems, index: int, name: str, time: int, run: Run) -> dict[str, Any]:
     problem = _problems(run, problems)[index]
-    return score(run, problem, run.load_rule(rule_name(problem, problem.entry(name))))
+    return score(run, problem, run.load_rule(rule_name(problem, problem.entry(name), time)))
 
 
 def _keep_run(problems: Problems, index: int, which: int, run: Run) -> dict[str, Any]:

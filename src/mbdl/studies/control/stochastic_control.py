@@ -39,6 +39,8 @@ class StochasticControlSettings(ControlSettings):
     friction: float = setting(2.0, "friction of the true cart, N s/m")
     pole_steps: int = setting(80, "stages of a run of the pole, 0.05 s each")
     pole_runs: int = setting(300, "test runs of the pole")
+    pole_trainings: int = setting(3, "trainings of each policy of the pole, where the model is wrong")
+    tuning_runs: int = setting(32, "runs of the pole on which weights are searched")
     plan: int = setting(8, "stages that predictive control plans")
     short_plan: int = setting(2, "stages that it plans with a learned value")
     planner_iterations: int = setting(3, "iterations of the planner at each time")
@@ -191,7 +193,7 @@ def curves(settings: StochasticControlSettings) -> tuple[Curve, ...]:
         return dataclasses.replace(problem(settings, level, angle, True), name=f"rotated-{level:g}")
 
     linear = ("lqg", "model", "kalmannet", "recurrent")
-    nonlinear = ("lqg", "predictive", "parameters", "residual", "kalmannet", "recurrent")
+    nonlinear = ("lqg", "predictive", "tuned", "parameters", "residual", "closed", "recurrent")
     return (
         DataCurve(
             f"rotated-{level:g}",
@@ -208,7 +210,7 @@ def curves(settings: StochasticControlSettings) -> tuple[Curve, ...]:
             rotated,
             ("rotation", "°"),
         ),
-        DataCurve("cart-pole", ("parameters", "residual", "recurrent"), ("true", "predictive"), settings.curve_runs),
+        DataCurve("cart-pole", ("parameters", "residual", "recurrent"), ("true", "tuned"), settings.curve_runs),
         MismatchCurve(
             "cart-pole",
             nonlinear,
@@ -243,6 +245,8 @@ def study_results(run: Run) -> dict[str, Any]:
         "model. By cost: the gradient of the closed loop's cost. By the error of estimates: on "
         f"{run.settings.estimation_runs} runs of the true system under LQG, whose states are known.",
         "The controller is the regulator of the assumed model, except where the transition is learned.",
+        "Tuned weights: a search chose the weights of speeds and of forces in the planner's cost, and the process "
+        f"noise of its filter, by the cost of {run.settings.tuning_runs} runs of the true system.",
         "Learned costs: the matrices of states in the planner's cost, at the stages and at the end of a plan. "
         "Unfolded: a copy of these, of the step sizes and of the regularisation for each iteration of the planner. "
         "Both by the gradient of the closed loop's cost, as the learned value.",
@@ -271,6 +275,8 @@ STUDY = Study(
         "estimation_runs": 32,
         "network_steps": 30,
         "pole_runs": 20,
+        "pole_trainings": 1,
+        "tuning_runs": 8,
         "plan": 4,
         "planner_steps": 5,
         "recorded_runs": 8,

@@ -14,30 +14,37 @@ from mbdl.studies.control.problem import Entry, Problem
 from mbdl.studies.study import Run
 
 
-def rule_name(problem: Problem, entry: Entry) -> str:
-    """The file of a policy."""
-    return f"{problem.name}-{entry.name}"
+def rule_name(problem: Problem, entry: Entry, time: int = 0) -> str:
+    """The file of a policy, of one of its trainings."""
+    return f"{problem.name}-{entry.name}{f'-{time}' if time else ''}"
 
 
-def find(run: Run, problem: Problem, entry: Entry) -> dict[str, Any]:
+def find(run: Run, problem: Problem, entry: Entry, time: int = 0) -> dict[str, Any]:
     """Makes a policy, trains it where it is trained, and saves it."""
-    policy = first_policy(run, problem, entry)
+    policy, name = first_policy(run, problem, entry, time), rule_name(problem, entry, time)
     if entry.training is None:
-        run.save_rule(rule_name(problem, entry), policy)
+        run.save_rule(name, policy)
         return {}
-    return train(run, problem, entry, policy, rule_name(problem, entry))
+    return train(run, problem, entry, policy, name, time=time)
 
 
-def first_policy(run: Run, problem: Problem, entry: Entry) -> Any:
-    """The policy of an entry before its training."""
+def first_policy(run: Run, problem: Problem, entry: Entry, time: int = 0) -> Any:
+    """The policy of an entry before one of its trainings."""
     if entry.start is None:
         assert entry.make is not None
-        return entry.make(run.key(problem.name, entry.name))
-    policy = run.load_rule(rule_name(problem, problem.entry(entry.start)))
+        return entry.make(_key(run, problem, entry, time))
+    start = problem.entry(entry.start)
+    policy = run.load_rule(rule_name(problem, start, time if start.training else 0))
     return policy if entry.change is None else entry.change(policy)
 
 
-def train(run: Run, problem: Problem, entry: Entry, policy: Any, saved: str, runs: int | None = None) -> dict[str, Any]:
+def _key(run: Run, problem: Problem, entry: Entry, time: int, *purpose: str) -> PRNGKeyArray:
+    return run.key(problem.name, entry.name, *purpose, *([time] if time else []))
+
+
+def train(
+    run: Run, problem: Problem, entry: Entry, policy: Any, saved: str, runs: int | None = None, time: int = 0
+) -> dict[str, Any]:
     """Trains a policy and saves it; the best moment by runs of their own is kept.
 
     Args:
@@ -48,6 +55,7 @@ def train(run: Run, problem: Problem, entry: Entry, policy: Any, saved: str, run
         saved: the name of its file.
         runs: train on that many runs alone, the same at every step; by default the noise of each step is new, or all
             recorded runs are used.
+        time: the number of the training.
 
     Returns:
         What the training was.
@@ -56,7 +64,7 @@ def train(run: Run, problem: Problem, entry: Entry, policy: Any, saved: str, run
     assert how is not None
     closed = partial(control.closed_loop, problem.system, problem.cost, horizon=problem.horizon)
     validation = closed(runs=run.settings.validation_runs, key=run.key(problem.name, "validation"))
-    key = run.key(problem.name, entry.name, "training")
+    key = _key(run, problem, entry, time, "training")
     if how.risk is not None:
         risk = how.risk(key, how.recorded if runs is None else runs)
         validation = how.risk(run.key(problem.name, "validation"), run.settings.validation_runs)
@@ -71,7 +79,7 @@ def train(run: Run, problem: Problem, entry: Entry, policy: Any, saved: str, run
         risk,
         how.optimiser,
         steps=how.steps,
-        key=run.key(problem.name, entry.name, "noise"),
+        key=_key(run, problem, entry, time, "noise"),
         validation=validation,
         validations=25,
         examples=examples,
