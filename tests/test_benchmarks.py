@@ -91,19 +91,33 @@ def test_policies_have_the_gradient_of_central_differences():
         assert slope < 1e-5
 
 
-def test_latency_says_what_each_depth_costs():
+def test_latency_says_what_each_depth_costs(monkeypatch):
     from benchmarks import latency
 
-    tables = _by_name(latency.run(rounds=1, depths=(1, 2), steps=1))
-    splitting, planning = tables
+    def number(note, name):
+        return float(note.split(name)[1].split()[0])
+
+    for searched in ("PENALTIES", "RELAXATIONS", "CONTROL_WEIGHTS"):
+        monkeypatch.setattr(latency, searched, getattr(latency, searched)[:2])
+    monkeypatch.setattr(latency, "MODELS", {"wrong": "predictive"})
+    tables = _by_name(latency.run(rounds=1, depths=(1, 2), steps=1, pole_depths=(1,), pole_steps=1))
+    splitting, pole = tables
     assert list(splitting) == [
         "solved",
         *("splitting, 1 iterations", "splitting, 2 iterations"),
         *("unfolded, 1 iterations", "unfolded, 2 iterations"),
     ]
-    costs = {name: float(m.note.split()[1]) for name, m in splitting.items()}
+    costs = {name: number(m.note, "cost ") for name, m in splitting.items()}
     assert costs["solved"] < costs["splitting, 1 iterations"]
-    assert list(planning) == ["2 iterations", "1 iterations"]
+    assert list(pole) == ["plain, 1 iterations", "searched, 1 iterations", "unfolded, 1 iterations"]
+    notes = [m.note for m in pole.values()]
+    costs = [number(note, "cost ") for note in notes]
+    assert costs[1] != costs[0]
+    for cost, note in zip(costs[1:], notes[1:], strict=True):
+        # All have four digits.
+        assert number(note, "less that of plain, 1 iterations: ") == pytest.approx(cost - costs[0], abs=3e-4)
+        errors = [float(part.split("± ")[1]) for part in note.split("; ")]
+        assert errors[1] < errors[0]  # on other noise the difference would have the larger error
 
 
 def test_lasso_says_so_when_no_tolerance_is_small_enough():
