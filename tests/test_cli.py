@@ -41,7 +41,7 @@ def test_list_names_every_study_in_a_line():
     assert [line.split()[0] for line in lines] == list(studies.names())
     assert "super-resolution" in lines[0]
     wanted = "tracking-linear tracking-lorenz tracking-own lqr constrained-lqr supply-chain portfolio vehicle"
-    assert {*wanted.split(), "stochastic-control"} < set(studies.names())
+    assert {*wanted.split(), "tracking-hybrid", "stochastic-control"} < set(studies.names())
     assert all(len(line.split()) > 3 for line in lines)
 
 

@@ -5,12 +5,12 @@ import json
 import jax
 import numpy as np
 import pytest
-from studies.tiny_tracking import LINEAR, LORENZ, assignments
+from studies.tiny_tracking import HYBRID, LINEAR, LORENZ, assignments
 
 import mbdl
 from mbdl import report, studies, tracking
-from mbdl.studies.tracking import linear, lorenz
-from mbdl.studies.tracking.case import decibels, gain_in_decibels, trajectories
+from mbdl.studies.tracking import hybrid, linear, lorenz
+from mbdl.studies.tracking.case import decibels, gain_in_decibels, model_of, trajectories
 from mbdl.studies.tracking.catalogue import BY_NAME, entries
 
 
@@ -63,9 +63,9 @@ def test_the_augmented_smoother_is_trained_on_all_its_iterations(whole):
         state = rule.step(state, data[0][0])
         errors.append(float(np.mean((np.asarray(state.states) - data[1][0]) ** 2)))
     expected = np.dot([2 / 9, 4 / 9, 6 / 9], errors)
-    found = entry.risk(data, run.settings)(rule, tuple(array[:1] for array in data), jax.random.key(0))
+    found = entry.risk(data, case, run.settings)(rule, tuple(array[:1] for array in data), jax.random.key(0))
     np.testing.assert_allclose(found, expected, rtol=1e-4)
-    assert BY_NAME["rtsnet"].risk(data, run.settings).loss is tracking.state_error
+    assert BY_NAME["rtsnet"].risk(data, case, run.settings).loss is tracking.state_error
 
 
 def test_strategies_are_those_that_the_rules_measure(whole):
@@ -147,6 +147,108 @@ def test_decimated_trajectories_of_the_splits_are_different_and_noiseless():
     moment = tracking.Moment(0)
     moved = fine.transit(fine.transit(first.states[0, 0], moment), moment)
     np.testing.assert_allclose(moved, first.states[0, 1], rtol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """A tiny run of the study of hybrid inference."""
+    folder = tmp_path_factory.mktemp("study") / "hybrid"
+    run = studies.prepare(studies.study("tracking-hybrid"), out=folder, assignments=assignments(HYBRID))
+    results = studies.execute(run)
+    report.render(folder)
+    return run, results
+
+
+def test_the_study_of_hybrid_inference_compares_by_the_number_of_samples(mixed):
+    run, results = mixed
+    rows = {row["name"]: row["cells"] for row in results["tables"][0]["rows"]}
+    assert [*rows] == [name for name in BY_NAME if name in run.settings.rules]
+    assert [curve["name"] for curve in results["curves"]] == ["samples"]
+    for line in results["curves"][0]["lines"]:
+        assert line["x"] == [8, 9]
+        found = [rows[line["name"]][case]["value"] for case in ("samples-8", "samples-9")]
+        np.testing.assert_allclose(line["y"], found)
+    said = " ".join(results["findings"])
+    assert "9 samples. neural-augmented smoother is" in said
+    assert "is better than smoother, tuned process noise: 0.00" not in said
+    # What is found on no sample is the same for any number of them: the test is.
+    assert rows["smoother-true"]["samples-8"] == rows["smoother-true"]["samples-9"]
+    for name in ("samples", "trajectory-samples-9"):
+        assert (run.folder.path / "figures" / f"{name}.png").stat().st_size > 5000
+
+
+def test_positions_alone_are_known_and_scored(mixed):
+    run, _ = mixed
+    case = hybrid.cases(run.settings)[1]
+    observations, positions = trajectories(run, case, "test")
+    assert positions.shape == (3, 9, 2)
+    np.testing.assert_array_equal(observations[:, 0], 0.0)
+    for name, size in (("smoother-true", 6), ("augmented", 4), ("graph", 2)):
+        rule = run.load_rule(f"samples-9-{name}")
+        estimates = [np.asarray(rule(y).mean if name == "smoother-true" else rule(y)) for y in observations]
+        assert estimates[0].shape == (9, size)
+        errors = [float(np.mean((e[:, :2] - s) ** 2)) for e, s in zip(estimates, positions, strict=True)]
+        np.testing.assert_allclose(run[f"score-samples-9-{name}"]["errors"], errors, rtol=1e-4)
+    noise = np.mean((observations - positions) ** 2)
+    np.testing.assert_allclose(np.mean(run["score-samples-9-observations"]["errors"]), noise, rtol=1e-4)
+
+
+def test_learned_rules_are_given_what_their_parents_have_found(mixed):
+    run, _ = mixed
+    for name, parent in hybrid.GIVEN.items():
+        if name in run.settings.rules and name == "augmented":  # nothing of this model is learned
+            found = [mbdl.core.resolve(run.load_rule(f"samples-9-{which}")) for which in (name, parent)]
+            noises = [np.asarray(model_of(rule).process_noise) for rule in found]
+            np.testing.assert_array_equal(noises[0], noises[1])
+            factor = run[f"find-samples-9-{parent}"]["factor"]
+            np.testing.assert_allclose(noises[1], factor * run.settings.assumed_deviation**2 * np.eye(4), rtol=1e-5)
+    splits = {split: trajectories(run, hybrid.cases(run.settings)[1], split)[0] for split in ("train", "validation")}
+    assert splits["train"].shape == splits["validation"].shape == (1, 4, 2)
+    assert float(np.max(np.abs(splits["train"] - splits["validation"]))) > 0.01
+
+
+def test_strategies_of_hybrid_inference_are_those_that_the_rules_measure(mixed):
+    run, _ = mixed
+    for entry in entries(hybrid.cases(run.settings)[0]):
+        assert entry.strategy == mbdl.spectrum(run.load_rule(f"samples-8-{entry.name}")).strategy, entry.name
+
+
+def test_the_true_system_of_hybrid_inference():
+    model = hybrid.true_model(hybrid.HybridSettings())
+    chain = np.asarray(model.transition)[::2, ::2]
+    c, tau = 0.06, 0.17
+    expected = [
+        [1, 1 - c / 2, 1 / 2],
+        [0, 1 - c + (c**2 - tau) / 2, 1 - c / 2],
+        [0, -tau + c * tau / 2, 1 - tau / 2],
+    ]
+    np.testing.assert_allclose(chain, expected, rtol=1e-6)
+    np.testing.assert_array_equal(np.asarray(model.transition)[::2, 1::2], 0.0)
+
+
+def test_chains_of_hybrid_inference_are_pieces_of_one_trajectory():
+    settings = hybrid.HybridSettings(samples=(100, 10_000), network_rates=(0.1, 0.1), longest=30)
+    cases = hybrid.cases(settings)
+    assert [(case.runs["train"], case.steps) for case in cases] == [(1, 30), (166, 30)]
+    assert cases[0].samples is not None
+    whole, pieces = (cases[0].samples(jax.random.key(0), runs, "train") for runs in (1, 3))
+    assert pieces.states.shape == (3, 30, 6)
+    np.testing.assert_array_equal(pieces.observations[:, 0], 0.0)
+    np.testing.assert_array_equal(pieces.states[0], whole.states[0])
+    # From the end of one piece to the start of the next one, velocities move by a step.
+    jump = pieces.states[1:, 0, 2:4] - pieces.states[:-1, -1, 2:4]
+    assert 0 < float(np.max(np.abs(jump))) < 3
+
+
+def test_settings_of_hybrid_inference_are_checked():
+    with pytest.raises(ValueError, match="there is no rule 'kalmannet'"):
+        hybrid.HybridSettings(rules=("kalmannet",))
+    with pytest.raises(ValueError, match="augmented is given the process noise that messages finds"):
+        hybrid.HybridSettings(rules=("augmented",))
+    with pytest.raises(ValueError, match="1 numbers of samples and 3 network_rates"):
+        hybrid.HybridSettings(samples=(100,))
+    with pytest.raises(ValueError, match="samples is 2"):
+        hybrid.HybridSettings(samples=(2,), network_rates=(0.1,))
 
 
 def test_decibels_and_paired_gains():

@@ -27,6 +27,19 @@ LORENZ = {
     "fine": 0.01,
     "seeds": 1,
 }
+HYBRID = {
+    "samples": "8,9",  # chains of one length, so that each training is compiled once
+    "network_rates": "0.001,0.001",
+    "rules": "observations,smoother-true,smoother-tuned,messages,smoother-noise,augmented,graph",
+    "longest": 4,
+    "test_runs": 3,
+    "test_steps": 9,
+    "iterations": 3,
+    "features": 4,
+    "few_steps": 2,
+    "network_steps": 2,
+    "tuning_runs": 2,
+}
 
 
 def assignments(settings):

@@ -295,10 +295,11 @@ def neural_augmented_scaled():
 
 
 def graph_tracker():
-    """After a training: the last layer, with which it begins with the observations, is not zero."""
+    """After a training: the last layer, with which it begins with the observations, is not zero, nor are the offsets,
+    which without messages are all that its first units see."""
     rule = tracking.GraphTracker(3, features=3, iterations=4, dtype=_dtype(), key=jax.random.key(27))
-    weight = 0.1 * _normal(28, *rule.network.raw.out.weight.shape)
-    return eqx.tree_at(lambda r: r.network.raw.out.weight, rule, weight), observations()
+    moved = jax.tree.map(lambda leaf: leaf + 0.1 * _normal(28, *leaf.shape), rule.network.raw)
+    return eqx.tree_at(lambda r: r.network.raw, rule, moved), observations()
 
 
 RULES = {

@@ -9,6 +9,7 @@ _STUDIES = {
     "super-resolution-choice": "mbdl.studies.super_resolution.choice",
     "tracking-linear": "mbdl.studies.tracking.linear",
     "tracking-lorenz": "mbdl.studies.tracking.lorenz",
+    "tracking-hybrid": "mbdl.studies.tracking.hybrid",
     "tracking-own": "mbdl.studies.tracking.own",
     "lqr": "mbdl.studies.control.lqr",
     "constrained-lqr": "mbdl.studies.control.constrained_lqr",

@@ -15,14 +15,19 @@ from mbdl.studies.results import Strategy
 from mbdl.studies.tracking.case import Case, Trajectories
 
 
-def _error(data: Trajectories, settings: Any) -> Any:
-    """The squared error of the states."""
-    return mbdl.supervised(data, tracking.state_error)
+def _first() -> tracking.Moment:
+    """The moment of the first observation."""
+    return tracking.Moment(jnp.zeros((), jnp.int32))
 
 
-def _error_along_the_way(data: Trajectories, settings: Any) -> Any:
+def _error(data: Trajectories, case: Case, settings: Any) -> Any:
+    """The squared error of what is known of the states."""
+    return mbdl.supervised(data, case.loss)
+
+
+def _error_along_the_way(data: Trajectories, case: Case, settings: Any) -> Any:
     """The same after each iteration, with weights that grow."""
-    return mbdl.deep_supervision(data, tracking.state_error, _growing(settings.iterations))
+    return mbdl.deep_supervision(data, case.loss, _growing(settings.iterations))
 
 
 @functools.cache
@@ -44,7 +49,7 @@ class Entry:
             from which a rule without a model takes the scales of its numbers.
         finds: what is found on the training data: nothing, one number by `search`, a `few` numbers by gradient, or a
             `network`.
-        risk: what a training makes small, for training trajectories and the study's settings.
+        risk: what a training makes small, for training trajectories, the case and the study's settings.
         effort: how many times as long as others of its kind it takes to find, roughly.
     """
 
@@ -54,7 +59,7 @@ class Entry:
     smooths: bool
     make: Callable[[Case, Any, PRNGKeyArray, Trajectories], Any]
     finds: Literal["nothing", "search", "few", "network"] = "nothing"
-    risk: Callable[[Trajectories, Any], Any] = _error
+    risk: Callable[[Trajectories, Case, Any], Any] = _error
     effort: float = 1.0
 
     @property
@@ -78,10 +83,14 @@ def _learned_model(case: Case, settings: Any, key: PRNGKeyArray, data: Trajector
     return rule if case.mismatch is None else mbdl.learn(rule, lambda r: case.mismatch(r.model))  # pyright: ignore
 
 
-def _learned_smoother(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories) -> Any:
-    rule = mbdl.learn(
+def _learned_smoother_noise(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories) -> Any:
+    return mbdl.learn(
         tracking.RTSSmoother(case.assumed), lambda r: _noise(r.filter.model), constraint=mbdl.positive_definite
     )
+
+
+def _learned_smoother(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories) -> Any:
+    rule = _learned_smoother_noise(case, settings, key, data)
     return rule if case.mismatch is None else mbdl.learn(rule, lambda r: case.mismatch(r.filter.model))  # pyright: ignore
 
 
@@ -90,7 +99,9 @@ def _particle(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories) 
 
 
 def _sizes(case: Case) -> tuple[int, int]:
-    return case.assumed.observation_size(tracking.Moment(jnp.zeros((), jnp.int32))), case.assumed.state_size
+    """Those of an observation, and of what is known of a state."""
+    state = case.assumed.state_size if case.components is None else len(case.components)
+    return case.assumed.observation_size(_first()), state
 
 
 def _scales(data: Trajectories) -> tracking.Standardisation:
@@ -113,7 +124,7 @@ def _constant(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories) 
 
 def _with_magnitude(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories) -> Any:
     """Features saturate at three standard deviations of the observation noise; the observation is of the state."""
-    scale = 3 * jnp.sqrt(jnp.diagonal(case.assumed.observation_noise_at(tracking.Moment(jnp.zeros((), jnp.int32)))))
+    scale = 3 * jnp.sqrt(jnp.diagonal(case.assumed.observation_noise_at(_first())))
     features = tracking.InputFeatures(tracking.Saturation(scale), tracking.Saturation(scale))
     return tracking.KalmanNet(case.assumed, nominal=_nominal(case), features=features, key=key)
 
@@ -137,13 +148,33 @@ def _bidirectional(case: Case, settings: Any, key: PRNGKeyArray, data: Trajector
     return tracking.BidirectionalTracker(*sizes, hidden_size=settings.width, standardisation=_scales(data), key=key)
 
 
+def _as_observed(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories) -> Any:
+    """The filter of a linear model that believes each observation."""
+    model: Any = case.assumed
+    return tracking.KalmanFilter(model, tracking.FixedGain(jnp.linalg.pinv(model.observation)))
+
+
+def _messages(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories) -> Any:
+    return tracking.MessageSmoother(case.assumed, step_size=case.step_size, iterations=settings.iterations)
+
+
 def _augmented(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories) -> Any:
     return tracking.NeuralAugmentedSmoother(
-        case.assumed, features=settings.features, iterations=settings.iterations, key=key
+        case.assumed,
+        features=settings.features,
+        step_size=case.step_size,
+        iterations=settings.iterations,
+        scale=case.step_size,  # as published, where it is
+        key=key,
     )
 
 
+def _graph(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories) -> Any:
+    return tracking.GraphTracker(_sizes(case)[0], features=settings.features, iterations=settings.iterations, key=key)
+
+
 ENTRIES: tuple[Entry, ...] = (
+    Entry("observations", "observations as they are", "model-based", False, _as_observed),
     Entry(
         "filter-true",
         "Kalman filter, true model",
@@ -207,6 +238,15 @@ ENTRIES: tuple[Entry, ...] = (
         lambda c, s, k, d: tracking.RTSSmoother(c.assumed),
         "search",
     ),
+    Entry("messages", "messages of the model, tuned process noise", "model-based", True, _messages, "search"),
+    Entry(
+        "smoother-noise",
+        "smoother, learned covariances",
+        "learned optimisation",
+        True,
+        _learned_smoother_noise,
+        "few",
+    ),
     Entry("smoother-model", "smoother, learned model", "learned optimisation", True, _learned_smoother, "few"),
     Entry("rtsnet", "RTSNet", "DNN-aided", True, _rtsnet, "network"),
     Entry(
@@ -224,6 +264,16 @@ ENTRIES: tuple[Entry, ...] = (
         "DNN-aided",
         True,
         _augmented,
+        "network",
+        _error_along_the_way,
+        effort=9.0,
+    ),
+    Entry(
+        "graph",
+        "graph network without messages",
+        "black box",
+        True,
+        _graph,
         "network",
         _error_along_the_way,
         effort=9.0,

@@ -10,22 +10,52 @@ from mbdl.studies.study import Run
 from mbdl.studies.tracking.case import Case, decibels, gain_in_decibels
 from mbdl.studies.tracking.catalogue import BY_NAME, ENTRIES, Entry, entries
 from mbdl.studies.tracking.finding import rule_name
-from mbdl.studies.tracking.stages import SHOWN, Curve, seeds_of
+from mbdl.studies.tracking.stages import Curve, seeds_of, shown
+
+REFERENCE = (
+    "published",
+    "Published figures of the same settings, on other draws of the trajectories. Training budgets differ: see the "
+    "settings of this run.",
+)
+"""What the figures are that the cases bring with them: a word, and what one has to know of them."""
 
 
 def collect(
-    run: Run, title: str, statements: list[str], cases: Sequence[Case], *, components: Sequence[str], curve: Curve
+    run: Run,
+    title: str,
+    statements: list[str],
+    cases: Sequence[Case],
+    *,
+    components: Sequence[str],
+    curve: Curve | None = None,
+    spectrum: Case | None = None,
+    reference: tuple[str, str] = REFERENCE,
 ) -> dict[str, Any]:
-    """The results of a run, in the form of `mbdl.studies.results`."""
+    """The results of a run, in the form of `mbdl.studies.results`.
+
+    Args:
+        run: the run, with all stages finished.
+        title: a heading.
+        statements: sentences about the problem, the data and the choices.
+        cases: the conditions.
+        components: the names of the components of the state that are drawn.
+        curve: the curve of errors by training trajectories, which is drawn where it was asked for.
+        spectrum: the condition in which the spectrum is drawn; by default that of the curve.
+        reference: what the `published` figures of the cases are, in a word and in sentences.
+    """
     scored = {case.name: {entry.name: _scored(run, case, entry) for entry in entries(case)} for case in cases}
     return {
         "title": title,
         "evidence": not run.quick,
         "statements": statements,
         "findings": [] if run.quick else findings(cases, scored),
-        "tables": [_errors_table(run, cases, scored), *_published_table(cases, scored)],
-        "curves": [*_level_curves(cases, scored), *([_data_curve(run, curve, scored)] if run.curves else [])],
-        "spectrum": _spectrum(curve.case, scored),
+        "tables": [_errors_table(run, cases, scored), *_published_table(cases, scored, *reference)],
+        "curves": [
+            *_level_curves(cases, scored),
+            *_samples_curve(cases, scored),
+            *([_data_curve(run, curve, scored)] if run.curves and curve is not None else []),
+        ],
+        "spectrum": _spectrum(spectrum or (cases[0] if curve is None else curve.case), scored),
         "pictures": [],
         "trajectories": [_trajectory(run, case, components) for case in cases if case.drawn],
         "raw": {
@@ -86,11 +116,11 @@ def _errors_table(run: Run, cases: Sequence[Case], scored: dict[str, Any]) -> di
     )
 
 
-def _published_table(cases: Sequence[Case], scored: dict[str, Any]) -> list[dict[str, Any]]:
+def _published_table(cases: Sequence[Case], scored: dict[str, Any], word: str, caption: str) -> list[dict[str, Any]]:
     columns = [
-        form.column("published", "published", unit="dB"),
+        form.column("published", word, unit="dB"),
         form.column("measured", "measured here", unit="dB"),
-        form.column("difference", "measured less published", unit="dB", signed=True),
+        form.column("difference", f"measured less {word}", unit="dB", signed=True),
     ]
     rows = []
     for case in cases:
@@ -109,11 +139,7 @@ def _published_table(cases: Sequence[Case], scored: dict[str, Any]) -> list[dict
             rows.append({"name": f"{case.name}-{name}", "title": title, "strategy": entry.strategy, "cells": cells})
     if not rows:
         return []
-    caption = (
-        "Published figures of the same settings, on other draws of the trajectories. Training budgets differ: see the "
-        "settings of this run."
-    )
-    return [form.table("published", "Published, and measured here", columns, rows, caption=caption)]
+    return [form.table("published", f"{word.capitalize()}, and measured here", columns, rows, caption=caption)]
 
 
 def findings(cases: Sequence[Case], scored: dict[str, Any]) -> list[str]:
@@ -130,7 +156,14 @@ def findings(cases: Sequence[Case], scored: dict[str, Any]) -> list[str]:
         ("rtsnet", "smoother-tuned"),
         ("rtsnet-2", "rtsnet"),
         ("augmented", "smoother-tuned"),
+        ("augmented", "messages"),
+        ("augmented", "graph"),
         ("augmented", "rtsnet"),
+        ("augmented", "smoother-noise"),
+        ("augmented", "smoother-model"),
+        ("graph", "smoother-tuned"),
+        ("smoother-noise", "smoother-tuned"),
+        ("rtsnet", "smoother-noise"),
     )
     said = []
     for case in cases:
@@ -145,7 +178,7 @@ def _comparison(first: str, second: str, found: dict[str, Any]) -> str:
     gain = gain_in_decibels(found[first]["errors"], found[second]["errors"])
     value, error = gain["value"], gain["error"]
     verdict = "is better than" if value > 0 else "is worse than"
-    if abs(value) <= 2 * error:
+    if abs(value) <= max(2 * error, 0.005):  # what is shown as zero is no difference
         verdict = "is not clearly apart from"
     return f"{BY_NAME[first].title} {verdict} {BY_NAME[second].title}: {abs(value):.2f} ± {error:.2f} dB."
 
@@ -173,6 +206,31 @@ def _level_curves(cases: Sequence[Case], scored: dict[str, Any]) -> list[dict[st
             "and one that its wrong model holds up rises.",
         )
         for kind, smooths in (("filters", False), ("smoothers", True))
+    ]
+
+
+def _samples_curve(cases: Sequence[Case], scored: dict[str, Any]) -> list[dict[str, Any]]:
+    """Errors by the number of samples that the rules are found on; nothing where there is one number."""
+    found = [(case.samples_known, case) for case in cases if case.samples_known is not None]
+    found.sort(key=lambda pair: pair[0])
+    if len(found) < 2:
+        return []
+    counts = [count for count, _ in found]
+    return [
+        form.curve(
+            "samples",
+            "Samples",
+            "Error against the number of samples that a rule is found on",
+            {"title": "samples, half of them for validation", "unit": "", "scale": "log"},
+            {"title": "squared error", "unit": "dB", "scale": "linear"},
+            [
+                _line(entry, counts, [decibels(scored[case.name][entry.name]["errors"]) for _, case in found])
+                for entry in ENTRIES
+                if all(entry.name in case.rules for case in cases)
+            ],
+            caption="The figures of the table. The test trajectories are the same for all numbers of samples, and the "
+            "standard error is that over them.",
+        )
     ]
 
 
@@ -250,9 +308,8 @@ def _trajectory(run: Run, case: Case, components: Sequence[str]) -> dict[str, An
     with np.load(run.folder.path / run[f"trajectory-{case.name}"]["file"]) as stored:
         if "observed" in stored.files:
             lines.append({"name": "observed", "title": "observed", "points": True})
-    for entry in entries(case):
-        if entry.name in SHOWN:
-            lines.append({"name": entry.name, "title": entry.title, "strategy": entry.strategy})
+    for entry in shown(case):
+        lines.append({"name": entry.name, "title": entry.title, "strategy": entry.strategy})
     return form.trajectory(
         case.name,
         f"A test trajectory: {case.title}",

@@ -8,12 +8,12 @@ import numpy as np
 import optax
 
 import mbdl
-from mbdl import tracking
+from mbdl.core import resolve
 from mbdl.studies import training
 from mbdl.studies.search import log_search
 from mbdl.studies.study import Run
-from mbdl.studies.tracking.case import Case, squared_errors, trajectories
-from mbdl.studies.tracking.catalogue import Entry
+from mbdl.studies.tracking.case import Case, Trajectories, model_of, squared_errors, trajectories
+from mbdl.studies.tracking.catalogue import BY_NAME, Entry
 from mbdl.training import supervised
 
 
@@ -21,27 +21,38 @@ def find(run: Run, case: Case, entry: Entry, seed: int) -> dict[str, Any]:
     """Tunes or trains a rule, as its entry says, and saves it."""
     if entry.learned:
         return train(run, case, entry, seed, rule_name(case, entry, seed))
-    rule = entry.make(case, run.settings, run.key(case.name, entry.name, seed), trajectories(run, case, "train"))
+    rule = _made(run, case, entry, seed, trajectories(run, case, "train"))
     if entry.finds == "search":
         return _search(run, case, entry, rule)
     run.save_rule(rule_name(case, entry, seed), rule)
     return {}
 
 
+def _made(run: Run, case: Case, entry: Entry, seed: int, data: Trajectories) -> Any:
+    """A rule before it is tuned or trained, of the model that it is given."""
+    if entry.name in case.given:
+        other = run.load_rule(rule_name(case, BY_NAME[case.given[entry.name]], 0))
+        case = case.with_model(model_of(resolve(other)))
+    return entry.make(case, run.settings, run.key(case.name, entry.name, seed), data)
+
+
 def _search(run: Run, case: Case, entry: Entry, rule: Any) -> dict[str, Any]:
     """Searches a factor on the process noise: the estimates depend on the ratio of the two noises alone."""
-    observations, states = (array[: run.settings.tuning_runs] for array in trajectories(run, case, "train"))
+    splits = [trajectories(run, case, split) for split in case.searched]
+    observations, states = (
+        np.concatenate([a[: run.settings.tuning_runs] for a in arrays]) for arrays in zip(*splits, strict=True)
+    )
 
     def where(r: Any) -> Any:
-        return (r.filter if entry.smooths else r).model.process_noise
+        return model_of(r).process_noise
 
     def scaled(factor: float) -> Any:
         return eqx.tree_at(where, rule, factor * where(rule))
 
     def score(factor: float) -> float:
-        errors = squared_errors(scaled(factor), observations, states)
+        errors = squared_errors(case, scaled(factor), observations, states)
         found = -10 * float(np.log10(np.mean(errors))) if np.all(np.isfinite(errors)) else -1e3
-        run.announce(f"    process noise × {factor:.3g}: {-found:.2f} dB on training trajectories")
+        run.announce(f"    process noise × {factor:.3g}: {-found:.2f} dB")
         return round(found, 4)
 
     found = log_search(score, 1.0, factor=4.0, refinements=2)
@@ -66,22 +77,24 @@ def train(run: Run, case: Case, entry: Entry, seed: int, saved: str, runs: int |
     settings = run.settings
     network = entry.finds == "network"
     steps = settings.network_steps if network else settings.few_steps
-    rate = settings.network_rate if network else settings.few_rate
+    rate = settings.few_rate
+    if network:
+        rate = settings.network_rate if case.network_rate is None else case.network_rate
     optimiser = _optimiser(steps, rate, settings.weight_decay if network else 0.0)
     observations, states = trajectories(run, case, "train")
     data = (observations[:runs], states[:runs])
-    rule = entry.make(case, settings, run.key(case.name, entry.name, seed), data)
+    rule = _made(run, case, entry, seed, data)
     batch = min(settings.batch, len(data[1]))
     record = training.train(
         run,
         saved,
         rule,
-        entry.risk(data, settings),
+        entry.risk(data, case, settings),
         optimiser,
         steps=steps,
         batch_size=batch,
         key=run.key(case.name, entry.name, seed, "order"),
-        validation=supervised(trajectories(run, case, "validation"), tracking.state_error),
+        validation=supervised(trajectories(run, case, "validation"), case.loss),
         validations=15,
         examples=batch,
     )

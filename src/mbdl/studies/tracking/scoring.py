@@ -17,7 +17,7 @@ def score(run: Run, case: Case, entry: Entry, seed: int) -> dict[str, Any]:
     """The squared error of each test trajectory, the rule's counts, and its time for a step of one trajectory."""
     rule: Any = run.load_rule(rule_name(case, entry, seed))
     observations, states = trajectories(run, case, "test")
-    errors = squared_errors(rule, observations, states)
+    errors = squared_errors(case, rule, observations, states)
     place = mbdl.spectrum(rule)
     return {
         "errors": [float(f"{error:.6g}") for error in errors],
@@ -37,13 +37,14 @@ def _microseconds(rule: Any, observations: Any) -> float:
     return round(1e6 * float(np.median(times)) / len(observations), 3)
 
 
-def keep_trajectory(run: Run, case: Case, shown: list[Entry], longest: int = 1000) -> dict[str, Any]:
+def keep_trajectory(run: Run, case: Case, shown: list[Entry]) -> dict[str, Any]:
     """Estimates of the first test trajectory, of the rules that are drawn."""
     observations, states = trajectories(run, case, "test")
+    longest = case.drawn_steps
     arrays = {"truth": states[0][:longest]}
     if observations.shape[-1] == states.shape[-1]:
         arrays["observed"] = observations[0][:longest]
     for entry in shown:
         rule: Any = run.load_rule(rule_name(case, entry, 0))
-        arrays[entry.name] = np.asarray(rule(observations[0]).mean)[:longest]
+        arrays[entry.name] = np.asarray(case.known(rule(observations[0])))[:longest]
     return {"file": str(run.save_arrays(f"trajectory-{case.name}", **arrays))}

@@ -42,16 +42,20 @@ def stages(run: Run, cases: Sequence[Case], curve: "Curve | None" = None) -> lis
                     Stage(f"score-{name}", scored, partial(scoring.score, case=case, entry=entry, seed=seed), 2)
                 )
         if case.drawn:
-            shown = [entry for entry in entries(case) if entry.name in SHOWN]
-            drawing = partial(scoring.keep_trajectory, case=case, shown=shown)
+            drawing = partial(scoring.keep_trajectory, case=case, shown=shown(case))
             listed.append(Stage(f"trajectory-{case.name}", f"{case.title}: a trajectory", drawing, 1))
     if curve is not None and run.curves:
         listed += curve.stages(run)
     return listed
 
 
+def shown(case: Case) -> list[Entry]:
+    """The rules whose estimates are drawn."""
+    return [entry for entry in entries(case) if entry.name in (case.shown or SHOWN)]
+
+
 SHOWN = ("filter", "filter-tuned", "kalmannet", "recurrent", "smoother", "smoother-tuned", "rtsnet", "rtsnet-2")
-"""The rules whose estimates are drawn."""
+"""The rules whose estimates are drawn where a case does not say."""
 
 
 def _describe(run: Run, case: Case) -> dict[str, Any]:
@@ -95,5 +99,5 @@ class Curve:
     def _train(self, run: Run, entry: Entry, runs: int) -> dict[str, Any]:
         name = self.name(entry, runs)
         record = train(run, self.case, entry, 0, name, runs)
-        errors = squared_errors(run.load_rule(name), *trajectories(run, self.case, "test"))
+        errors = squared_errors(self.case, run.load_rule(name), *trajectories(run, self.case, "test"))
         return {**record, "errors": [float(f"{error:.6g}") for error in errors]}
