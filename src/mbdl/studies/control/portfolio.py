@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import cvxpy
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,32 +21,41 @@ from mbdl.studies.control.problem import Drawn, Entry, Evaluation, Problem, Trai
 from mbdl.studies.control.settings import QUICK, ControlSettings
 from mbdl.studies.control.stages import problems_of, stages
 from mbdl.studies.control.training import mean_cost
-from mbdl.studies.search import log_search
+from mbdl.studies.search import pair_search
 from mbdl.studies.settings import setting
 from mbdl.studies.study import Run, Stage, Study
 
 AVERSION, TRADING, BORROWING = 15.0, 0.001, 0.001
 """The first aversion to risk, and the costs of trading and of holding a short position, of a unit."""
 
+FUNDS = len(market.FUNDS)
+
 
 @dataclass(frozen=True)
 class PortfolioSettings(ControlSettings):
-    """The published setting of the portfolio."""
+    """The published setting of the portfolio. The costs of its runs differ much, so that many choose and test."""
 
+    test_runs: int = setting(2000, "test runs")
+    validation_runs: int = setting(500, "validation runs, which choose the moment of a training that is kept")
     months: int = setting(24, "months of a run")
     batch: int = setting(10, "runs of a training step")
     sgd_steps: int = setting(400, "training steps")
-    tuning_runs: int = setting(50, "runs on which the aversion to risk is searched")
+    tuning_runs: int = setting(500, "runs on which two numbers of the rule are searched")
+
+
+def trading(time: Any) -> jax.Array:
+    """The cost of trading a unit, in a month: nothing in the first, in which a policy chooses where it begins."""
+    return jnp.where(time == 0, 0.0, TRADING)
 
 
 def system() -> control.System:
-    """The weights of the funds, and last the growth of the whole over the month before; it shows the weights."""
+    """The weights of the funds, and last the growth of the whole over the month before; it shows the weights, and the
+    cost of trading."""
     mean, covariance = market.log_returns()
     root = jnp.asarray(np.linalg.cholesky(covariance))
-    first = jnp.concatenate([jnp.asarray(markowitz()), jnp.ones(1)])
 
     def month(key: Any, time: Any) -> jax.Array:
-        return jnp.exp(jnp.asarray(mean) + root @ jax.random.normal(key, (len(mean),)))
+        return jnp.exp(jnp.asarray(mean) + root @ jax.random.normal(key, (FUNDS,)))
 
     def moves(state: Any, trades: Any, growth: Any, time: Any) -> jax.Array:
         held = growth * (state[:-1] + trades)
@@ -55,19 +65,11 @@ def system() -> control.System:
     return control.System(
         moves,
         noise=month,
-        initial=first,
-        control_size=len(mean),
+        initial=jnp.append(jnp.full(FUNDS, 1 / FUNDS), 1.0),
+        control_size=FUNDS,
         nominal=jnp.exp(jnp.asarray(mean)),
-        observation=lambda state, key, time: state[:-1],
+        observation=lambda state, key, time: jnp.append(state[:-1], trading(time)),
     )
-
-
-def markowitz() -> np.ndarray:
-    """The weights that Markowitz's rule wants without costs, by which a run begins."""
-    mean, covariance = market.returns()
-    inverse = np.linalg.inv(2 * AVERSION * covariance)
-    price = (np.sum(inverse @ mean) - 1) / np.sum(inverse)
-    return inverse @ (mean - price)
 
 
 def cost() -> control.Cost:
@@ -85,25 +87,42 @@ def limits() -> control.Constraints:
 
     def broken(stage: control.Stage) -> Any:
         after = stage.state[:-1] + stage.control
-        fees = TRADING * jnp.sum(jnp.abs(stage.control)) + BORROWING * jnp.sum(jnp.maximum(-after, 0))
+        fees = trading(stage.time) * jnp.sum(jnp.abs(stage.control)) + BORROWING * jnp.sum(jnp.maximum(-after, 0))
         return jnp.atleast_1d(jnp.sum(stage.control) + fees)
 
     return control.Constraints(inequality=broken)
 
 
-def policy(aversion: float) -> control.ConvexPolicy:
-    r"""Markowitz's rule with costs: the largest $\mu^\top h^+ - \|\theta h^+\|^2$ that pays for itself."""
+def policy() -> control.ConvexPolicy:
+    r"""Markowitz's rule with costs: the largest $\mu^\top h^+ - \|\sqrt\gamma S h^+\|^2$ that pays for itself.
+
+    What is lost by a cost counts as much as what is gained: $\mu$ is the mean of what a unit becomes, near one.
+    """
     expected, covariance = market.returns()
-    funds = len(expected)
-    h = cvxpy.Parameter(funds, "h")
-    theta, mu = cvxpy.Parameter((funds, funds), "theta"), cvxpy.Parameter(funds, "mu")
-    u, after = cvxpy.Variable(funds, "u"), cvxpy.Variable(funds, "after")
-    fees = TRADING * cvxpy.norm1(u) + BORROWING * cvxpy.sum(cvxpy.neg(after))
+    h, charge = cvxpy.Parameter(FUNDS, "h"), cvxpy.Parameter(name="charge", nonneg=True)
+    sqrt_gamma = cvxpy.Parameter(name="sqrt_gamma")
+    S, mu = cvxpy.Parameter((FUNDS, FUNDS), "S"), cvxpy.Parameter(FUNDS, "mu")
+    u, after, spread = cvxpy.Variable(FUNDS, "u"), cvxpy.Variable(FUNDS, "after"), cvxpy.Variable(FUNDS, "spread")
+    fees = charge * cvxpy.norm1(u) + BORROWING * cvxpy.sum(cvxpy.neg(after))
+    # A variable for S h⁺: an expression with a product of two parameters is not affine in them.
     problem = cvxpy.Problem(
-        cvxpy.Maximize(mu @ after - cvxpy.sum_squares(theta @ after)), [after == h + u, cvxpy.sum(u) + fees <= 0]
+        cvxpy.Maximize(mu @ after - cvxpy.sum_squares(sqrt_gamma * spread)),
+        [after == h + u, spread == S @ after, cvxpy.sum(u) + fees <= 0],
     )
-    root = np.sqrt(aversion) * np.real(scipy.linalg.sqrtm(covariance))
-    return control.ConvexPolicy(problem, context=[h], decision=u, known={theta: root, mu: expected})
+    root = np.real(scipy.linalg.sqrtm(covariance))
+    known = {sqrt_gamma: np.sqrt(AVERSION), S: root, mu: 1 + expected}
+    return control.ConvexPolicy(problem, context=[h, charge], decision=u, known=known)
+
+
+def weighted(policy: control.ConvexPolicy, aversion: float, months: float) -> control.ConvexPolicy:
+    r"""The rule with another aversion to risk, whose gains and risk count for some months against the costs of one.
+
+    The largest $\mathbf 1^\top h^+ + n ((\mu - \mathbf 1)^\top h^+ - \gamma \|S h^+\|^2)$ that pays for itself, for $n$
+    months: a trade is paid for once, and what it brings stays.
+    """
+    expected, _ = market.returns()
+    values = [jnp.sqrt(jnp.asarray(months * aversion)), 1 + months * jnp.asarray(expected)]
+    return eqx.tree_at(lambda p: [p.parameters["sqrt_gamma"], p.parameters["mu"]], policy, values)
 
 
 @functools.cache
@@ -118,8 +137,10 @@ def problems(settings: PortfolioSettings) -> tuple[Problem, ...]:
 
     def tuned(key: Any) -> control.ConvexPolicy:
         score = mean_cost(plant, price, horizon=settings.months, runs=settings.tuning_runs, key=key)
-        best = log_search(lambda aversion: -score(policy(aversion)), AVERSION, factor=2.0, refinements=2)
-        return mbdl.tuned(policy(best.best), lambda p: p.parameters["theta"])
+        found = pair_search(lambda *numbers: -score(weighted(policy(), *numbers)), (AVERSION, 1.0))
+        return mbdl.tuned(
+            weighted(policy(), *found.best), lambda p: [p.parameters[name] for name in ("sqrt_gamma", "mu")]
+        )
 
     return (
         Problem(
@@ -132,8 +153,8 @@ def problems(settings: PortfolioSettings) -> tuple[Problem, ...]:
             reference="first",
             digits=6,
             entries=(
-                Entry("first", "Markowitz, γ = 15", "model-based", lambda key: policy(AVERSION)),
-                Entry("tuned", "Markowitz, tuned γ", "model-based", tuned),
+                Entry("first", "Markowitz, γ = 15", "model-based", lambda key: policy()),
+                Entry("tuned", "Markowitz, tuned", "model-based", tuned),
                 Entry(
                     "sgd",
                     "Markowitz, learned from γ = 15",
@@ -145,7 +166,7 @@ def problems(settings: PortfolioSettings) -> tuple[Problem, ...]:
                 ),
                 Entry(
                     "further",
-                    "Markowitz, learned from tuned γ",
+                    "Markowitz, learned from tuned",
                     "learned optimisation",
                     None,
                     Training(_optimiser(), settings.sgd_steps, settings.batch),
@@ -178,7 +199,14 @@ def study_results(run: Run) -> dict[str, Any]:
         "Stellato), the returns are not: its data cannot be shipped. The market is simulated, log-normal, with the "
         "expected returns, volatilities and factors that `mbdl.studies.control.market` states; no published figure is "
         "claimed.",
-        "Markowitz's rule knows the true mean and covariance of the returns. Learned are θ = √γ·Σ^½ and μ.",
+        "Markowitz's rule is told the true mean and covariance of the returns, as in the published study. Its three "
+        "parameters are learned: the root of the aversion to risk √γ, the root of the covariance S, and the mean μ of "
+        "what a unit becomes. A cost of trading counts in it as much as a gain.",
+        "The first trade of a run costs nothing, so that a run begins with the portfolio that the policy itself wants, "
+        "wherever it stood. The published study begins each training step with the best portfolio of its present "
+        "parameters, as if that did not depend on them; here the gradient goes through the first trade as well.",
+        "Tuned: the aversion to risk γ and the number n of months for which gains and risk count against the costs of "
+        f"one, searched in turn on {run.settings.tuning_runs} runs of their own. The first guess is γ = 15, n = 1.",
         "The utility of a month is its gain, a loss twice; the cost is its negative. Weights are of the whole, so that "
         "the size of the portfolio does not matter.",
     ]
