@@ -12,6 +12,7 @@ from jax.extend.core import jaxprs_in_params
 import mbdl
 from mbdl import control
 from mbdl.control.search import LEAST_WIDTH
+from mbdl.control.standard_form import Point, residual, standard_form
 
 
 def clarabel(program):
@@ -184,3 +185,18 @@ def test_sides_that_cross_by_rounding_meet(x64):
     assert bool(solved(1e-17).status == control.QPStatus.solved)
     np.testing.assert_allclose(solved(1e-17).x, [1.0, 0.0], atol=1e-12)
     assert bool(solved(1e-9).status == control.QPStatus.infeasible)
+
+
+def test_a_point_that_is_not_finite_is_no_solution_in_a_batch_either(x64):
+    """XLA's maximum over the entries of a batch may leave NaN out, which would make a residual of zero of them."""
+    size = 60
+    sides = -jnp.ones(size), jnp.ones(size)
+    form = standard_form(control.QuadraticProgram(jnp.eye(size), jnp.ones(size), bounds=sides))
+    solution = Point(-jnp.ones(size), jnp.zeros(0), jnp.zeros(size))
+
+    def found(factor):
+        return residual(form, jax.tree.map(lambda leaf: factor * leaf, solution), jnp.asarray(1e-8))
+
+    errors = jax.jit(jax.vmap(found))(jnp.ones(85).at[::7].set(jnp.nan))
+    assert np.all(np.isnan(np.asarray(errors)) == (np.arange(85) % 7 == 0))
+    np.testing.assert_allclose(errors[1], 0.0, atol=1e-12)

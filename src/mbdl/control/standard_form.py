@@ -4,6 +4,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from mbdl.core import all_finite
+
 from .quadratic_program import QuadraticProgram
 
 
@@ -76,7 +78,7 @@ def residual(form: StandardForm, point: Point, tolerance: Float[Array, ""]) -> F
     r"""How far a point is from the optimality conditions: the larger of the dual residual, relative to the largest of
     $P x$ and $q$, and the natural residuals $C x - \Pi_{[l, u]}(C x + y)$ and
     $x - \Pi_{[\underline x, \bar x]}(x + w)$, relative to the largest of $C x$ and $x$ (not below what rounding of the
-    gradient makes of zero)."""
+    gradient makes of zero). NaN for a point that is not finite."""
     curvature, pull = form.hessian @ point.x, form.matrix.T @ point.y
     values = form.matrix @ point.x
     slope = largest(curvature, form.linear)
@@ -85,7 +87,9 @@ def residual(form: StandardForm, point: Point, tolerance: Float[Array, ""]) -> F
     rows = values - jnp.clip(values + point.y, form.lower, form.upper)
     bounds = point.x - jnp.clip(point.x + point.w, form.low, form.high)
     dual = largest(curvature + form.linear + pull + point.w)
-    return jnp.maximum(dual / positive(slope), largest(rows, bounds) / positive(size))
+    error = jnp.maximum(dual / positive(slope), largest(rows, bounds) / positive(size))
+    # XLA's maximum over a batch, on a processor, may leave NaN out.
+    return jnp.where(all_finite(point), error, jnp.nan)
 
 
 def largest(*vectors: Array) -> Array:

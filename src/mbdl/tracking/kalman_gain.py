@@ -20,7 +20,8 @@ class KalmanGain(AbstractGain):
     P = (I - K H) P^- (I - K H)^\top + K R K^\top.$$
 
     Where the model is linear and every observation is present it does not depend on the observations: under `jax.vmap`
-    it is computed once for all sequences.
+    it is computed once for all sequences. In a whole sequence of a model that does not vary with the time it is not
+    computed any more once it has settled to rounding.
 
     Raises:
         ValueError: where a filter is made with it, for an initial covariance that is held by a factor whose square the
