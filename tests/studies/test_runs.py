@@ -7,10 +7,13 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
+import jax
 import pytest
 
 from mbdl.studies import RunFolder, Stage, Study, execute, prepare
+from mbdl.studies.execute import _forget_programs_near_the_limit
 from mbdl.studies.folder import fresh, latest
 
 
@@ -225,3 +228,12 @@ def test_keys_differ_by_purpose_and_seed_and_repeat(tmp_path):
     data = {jax.random.key_data(key).tobytes() for key in keys}
     assert len(data) == 4
     assert (jax.random.key_data(first.key("x")) == jax.random.key_data(keys[0])).all()
+
+
+def test_programs_are_forgotten_before_a_process_has_too_many_memory_maps():
+    double = jax.jit(lambda x: 2 * x)
+    double(1.0)
+    _forget_programs_near_the_limit(10**9)
+    assert double._cache_size() == 1
+    _forget_programs_near_the_limit(0)
+    assert double._cache_size() == (0 if Path("/proc/self/maps").exists() else 1)

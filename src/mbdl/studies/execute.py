@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from mbdl.studies.folder import RunFolder, fresh, latest
 from mbdl.studies.settings import parse, plain, restore
 from mbdl.studies.study import Run, Stage, Study
@@ -144,6 +146,14 @@ def _run_stages(run: Run, stages: list[Stage], announce: Announce) -> None:
                 raise KeyboardInterrupt
             run.folder.record_stage(stage.name, found, time.monotonic() - start)
             passed += stage.cost
+            _forget_programs_near_the_limit()
+
+
+def _forget_programs_near_the_limit(most: int = 30_000) -> None:
+    """XLA keeps each program in memory maps of its own. Linux grants a process 65,530, and XLA dies of one more."""
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > most:
+        jax.clear_caches()
 
 
 @contextmanager
@@ -221,8 +231,6 @@ def versions() -> dict[str, str]:
 def machine() -> dict[str, Any]:
     """What the times were measured on."""
     import os
-
-    import jax
 
     return {
         "system": platform.platform(),
