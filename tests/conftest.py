@@ -27,6 +27,7 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 
 from mbdl.cli.cores import more_threads_than_cores  # noqa: E402
+from mbdl.studies.execute import forget_programs_near_the_limit  # noqa: E402
 
 # As the command line does: tests compare what they compute with what a command computed.
 more_threads_than_cores()
@@ -48,8 +49,5 @@ def _forget_compiled_programs():
 
 @pytest.fixture(autouse=True)
 def _stay_below_the_limit_of_memory_maps():
-    """XLA keeps each program in memory maps of its own. Linux grants a process 65,530, and XLA dies of one more."""
     yield
-    maps = Path("/proc/self/maps")
-    if maps.exists() and maps.read_bytes().count(b"\n") > 20_000:
-        jax.clear_caches()
+    forget_programs_near_the_limit(20_000)

@@ -13,7 +13,7 @@ import jax
 import pytest
 
 from mbdl.studies import RunFolder, Stage, Study, execute, prepare
-from mbdl.studies.execute import _forget_programs_near_the_limit
+from mbdl.studies.execute import forget_programs_near_the_limit
 from mbdl.studies.folder import fresh, latest
 
 
@@ -233,7 +233,7 @@ def test_keys_differ_by_purpose_and_seed_and_repeat(tmp_path):
 def test_programs_are_forgotten_before_a_process_has_too_many_memory_maps():
     double = jax.jit(lambda x: 2 * x)
     double(1.0)
-    _forget_programs_near_the_limit(10**9)
+    forget_programs_near_the_limit(10**9)
     assert double._cache_size() == 1
-    _forget_programs_near_the_limit(0)
+    forget_programs_near_the_limit(0)
     assert double._cache_size() == (0 if Path("/proc/self/maps").exists() else 1)

@@ -146,11 +146,14 @@ def _run_stages(run: Run, stages: list[Stage], announce: Announce) -> None:
                 raise KeyboardInterrupt
             run.folder.record_stage(stage.name, found, time.monotonic() - start)
             passed += stage.cost
-            _forget_programs_near_the_limit()
+            forget_programs_near_the_limit()
 
 
-def _forget_programs_near_the_limit(most: int = 30_000) -> None:
-    """XLA keeps each program in memory maps of its own. Linux grants a process 65,530, and XLA dies of one more."""
+def forget_programs_near_the_limit(most: int = 30_000) -> None:
+    """Forgets compiled programs where this process has more memory maps than `most`.
+
+    XLA keeps each program in maps of its own. Linux grants a process 65,530, and XLA dies of one more.
+    """
     maps = Path("/proc/self/maps")
     if maps.exists() and maps.read_bytes().count(b"\n") > most:
         jax.clear_caches()

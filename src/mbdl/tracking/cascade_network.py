@@ -176,7 +176,10 @@ class SideBySide(eqx.Module):
         """
         given, expected = [x.shape for x in inputs], [(size,) for _, size in self.sizes]
         if given != expected:
-            raise ValueError(f"expected features and hidden states of the shapes {expected}, got {given}")
+            raise ValueError(
+                f"expected features and hidden states of the shapes {expected}, got {given}. Make the network for as "
+                "many states and observations as the model has"
+            )
         if len(self.weights) != 1:
             return [W @ x + b for W, b, x in zip(self.weights, self.biases, inputs, strict=True)]
         outputs = self.weights[0] @ jnp.concatenate(inputs) + self.biases[0]

@@ -16,6 +16,7 @@ from .inputs import Inputs, Moment, as_inputs
 from .linear import LinearGaussian, same_for_all
 from .linearised import FilterMemory, linearised_step
 from .model import AbstractModel
+from .steady_state import varying_parameters
 from .steps import checked, estimates_of, unless, zero_if
 
 
@@ -73,9 +74,15 @@ def filtered_through(
 
 def _known_before(model: LinearGaussian, inputs: Inputs) -> bool:
     """Whether no matrix of the model looks at the control."""
-    if inputs.control is None or inputs.control.ndim != 2:
+    if inputs.control is None:
         return True
-    return not _read_of(model, Moment(jnp.zeros((), jnp.int32), inputs.control[0])).control
+
+    def matrices(control: Array) -> Any:
+        moment, still = Moment(jnp.zeros((), jnp.int32), control), jnp.zeros_like(model.initial_mean)
+        maps = model.transit_jacobian(still, moment), model.observe_jacobian(still, moment)
+        return maps, model.process_noise_at(moment), model.observation_noise_at(moment)
+
+    return not reads(matrices, inputs.control[0])[0]
 
 
 def _means_after_gains(
@@ -118,7 +125,7 @@ def gains_of(model: LinearGaussian, gain: AbstractGain, memory: Any, time: Int[A
     Where no matrix of the model depends on the time, none is computed any more once the gain's memory has settled to
     rounding. Their derivatives are those of all of them.
     """
-    if _read_of(model, Moment(jnp.zeros((), jnp.int32))).time:
+    if varying_parameters(model):
         return _each(model, gain, memory, time, length=length)
     return _until_settled(model, gain, memory, time, length=length)
 
@@ -192,14 +199,3 @@ def _driven(model: LinearGaussian, K: Array, moment: Moment) -> Float[Array, " s
     still = jnp.zeros_like(model.initial_mean)
     driven = unless(model.begins(moment), still, model.transit(still, moment))
     return driven - K @ (model.observe_jacobian(still, moment) @ driven)
-
-
-def _read_of(model: LinearGaussian, moment: Moment) -> Moment:
-    """Which parts of a moment the matrices read that a gain is made of."""
-
-    def matrices(moment: Moment) -> Any:
-        still = jnp.zeros_like(model.initial_mean)
-        maps = model.transit_jacobian(still, moment), model.observe_jacobian(still, moment)
-        return maps, model.process_noise_at(moment), model.observation_noise_at(moment)
-
-    return reads(matrices, moment)[0]
