@@ -88,13 +88,13 @@ def test_convolutions_are_found_in_calls_loops_and_branches():
 
 
 @pytest.mark.parametrize("run", [blurred, plain])
-@pytest.mark.parametrize("rematerialise", [False, True])
-def test_values_and_gradients_are_those_of_scan(run, rematerialise, monkeypatch):
-    xs = jnp.arange(24.0).reshape(3, 8)
+@pytest.mark.parametrize("options", [{}, {"rematerialise": True}, {"reverse": True}])
+def test_values_and_gradients_are_those_of_scan(run, options, monkeypatch):
+    xs, weights = jnp.arange(24.0).reshape(3, 8), jnp.arange(1.0, 4.0)[:, None]
 
     def scalar(s, xs):
-        carry, ys = run(s, xs, rematerialise=rematerialise)
-        return jnp.sum(carry**2) + jnp.sum(jnp.sin(ys))
+        carry, ys = run(s, xs, **options)
+        return jnp.sum(carry**2) + jnp.sum(weights * jnp.sin(ys))
 
     here = jax.value_and_grad(scalar, (0, 1))(S, xs)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
@@ -123,6 +123,16 @@ def test_lengths_and_what_is_not_an_array(length):
     carry, ys = loop(lambda c, x: (c + x["number"], x["function"](c)), jnp.asarray(0.0), xs, length=length)
     np.testing.assert_allclose(carry, sum(range(1, length + 1)))
     np.testing.assert_allclose(ys, np.sin(np.cumsum(np.arange(length))), rtol=1e-5)
+
+
+@pytest.mark.parametrize("last", [lambda x: x, lambda x: BLUR(x)[0] - BLUR(x)[0] + x])
+@pytest.mark.parametrize("length", [0, 1, 3])
+def test_in_reverse_each_output_stands_where_its_input_does(last, length):
+    xs = jnp.arange(1.0, length + 1)[:, None] * jnp.ones(8)
+    carry, ys = loop(lambda c, x: (c + last(x), c), jnp.zeros(8), xs, length=length, reverse=True)
+    np.testing.assert_allclose(carry, jnp.sum(xs, 0), rtol=1e-5, atol=1e-5)
+    later = np.cumsum(np.asarray(xs)[::-1], 0)[::-1] - np.asarray(xs)
+    np.testing.assert_allclose(ys, later, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("body", [lambda c, x: (c + x, c), lambda c, x: (BLUR(c) + x, c)])

@@ -1,16 +1,21 @@
-"""The Python code of the documentation runs, and prints what the pages say that it prints."""
+"""The Python code of the documentation runs, and prints what the pages say that it prints; its studies run on the files
+that the pages write."""
 
 import contextlib
 import io
 import math
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from mbdl.cli.main import app
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-BLOCK = re.compile(r"^```(python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(python|text|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 # What follows these words or precedes these units is a time, which may be anything.
 TIME = re.compile(r"[\d.]+ (?:ns|µs|us|ms|s|min)\b")
@@ -51,6 +56,10 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
             printed = io.StringIO()
             with contextlib.redirect_stdout(printed):
                 exec(compile("\n" * line + text, str(page), "exec"), namespace)
+        elif language == "sh":
+            for command in (line for line in text.splitlines() if line.startswith("mbdl run") and "--data" in line):
+                result = CliRunner().invoke(app, [*shlex.split(command)[1:], "--quick", "--out", "quick"])
+                assert result.exit_code == 0, result.output
         else:
             assert agree(printed.getvalue(), text), (
                 f"{page.name} shows\n{text}\nand its code prints\n{printed.getvalue()}"
@@ -66,4 +75,4 @@ def test_a_wrong_output_is_noticed():
 def test_the_blocks_of_a_page_are_found(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("text\n\n```python\na = 1\n```\n\n```text\n1\n```\n\n```sh\nls\n```\n", encoding="utf-8")
-    assert blocks(page) == [("python", "a = 1\n", 3), ("text", "1\n", 7)]
+    assert blocks(page) == [("python", "a = 1\n", 3), ("text", "1\n", 7), ("sh", "ls\n", 11)]

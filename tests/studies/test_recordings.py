@@ -125,7 +125,7 @@ def test_the_study_of_ones_own_recordings(recording, tmp_path):
     results = studies.execute(run)
     report.render(tmp_path / "own")
     table = results["tables"][0]
-    assert [row["name"] for row in table["rows"]] == ["filter", "filter-noise", "kalmannet"]
+    assert [row["name"] for row in table["rows"]] == ["filter", "filter-learned", "kalmannet"]
     for row in table["rows"]:
         assert np.isfinite(row["cells"]["state"]["value"])
         assert np.isfinite(row["cells"]["prediction"]["value"])
@@ -166,7 +166,10 @@ def test_a_model_of_ones_own_is_imported(recording, tmp_path):
 
 
 MINE = """
+import equinox as eqx
+import jax
 import jax.numpy as jnp
+import mbdl
 import numpy as np
 from mbdl import tracking
 
@@ -182,20 +185,71 @@ def model(transition, process_noise):
 
 singular = model(still, np.diag([0.0, 0.1]))
 varying = model(tracking.TimeVarying(jnp.stack([jnp.asarray(still)] * 12)), 0.1 * np.eye(2))
+marked = model(mbdl.Learned(jnp.asarray(still), mbdl.unconstrained), 0.1 * np.eye(2))
+noises = model(still, tracking.TimeVarying(jnp.stack([0.1 * jnp.eye(2)] * 12)))
+nothing = eqx.tree_at(lambda m: m.observation_noise, noises, tracking.TimeVarying(jnp.ones((12, 1, 1))))
+
+
+@mbdl.register
+class Swing(eqx.Module):
+    pull: jax.Array
+
+    def __call__(self, state, moment):
+        speed = state[1] + 0.1 * (moment.control[0] - self.pull * jnp.sin(state[0]))
+        return jnp.stack([state[0] + 0.1 * speed, speed])
+
+
+@mbdl.register
+class Position(eqx.Module):
+    def __call__(self, state, moment):
+        return state[:1]
+
+
+def swing():
+    return tracking.NonlinearGaussian(
+        transition=Swing(jnp.asarray(1.0)), observation=Position(), process_noise=0.1 * np.eye(2),
+        observation_noise=np.eye(1), initial_mean=np.zeros(2), initial_covariance=np.eye(2),
+    )
 """
 
 
-@pytest.mark.parametrize(("name", "learned"), [("singular", 4 + 1), ("varying", 3 + 1)])
-def test_a_model_with_a_singular_covariance_or_parameters_in_time_goes_through(recording, tmp_path, name, learned):
+@pytest.mark.parametrize(
+    ("name", "learned", "title"),
+    [
+        ("singular", 4 + 1, "Kalman filter, learned covariances"),
+        ("varying", 3 + 1, "Kalman filter, learned covariances"),
+        ("marked", 4, "Kalman filter, learned numbers of the model"),
+        ("noises", 1, "Kalman filter, learned observation noise"),
+        ("nothing", None, None),
+    ],
+)
+def test_what_can_be_learned_of_a_model_is(recording, tmp_path, name, learned, title):
+    """Of a singular covariance, of one with parameters in time, of what the model itself marks."""
     file = tmp_path / "mine.py"
     file.write_text(MINE, encoding="utf-8")
     given = [f"data={recording}", f"model={file}:{name}", *assignments(BUDGET)]
     results = studies.execute(studies.prepare(studies.study("tracking-own"), out=tmp_path / "own", assignments=given))
     rows = {row["name"]: row["cells"] for row in results["tables"][0]["rows"]}
     assert all(np.isfinite(cells["state"]["value"]) for cells in rows.values())
-    assert rows["filter-noise"]["learned"] == learned
+    assert rows["filter"]["learned"] == 0
+    assert rows.get("filter-learned", {}).get("learned") == learned
+    titles = {row["name"]: row["title"] for row in results["tables"][0]["rows"]}
+    assert titles.get("filter-learned") == title
     # One sequence has no spread.
     assert all("error" not in cells["state"] for cells in rows.values())
+
+
+def test_a_nonlinear_model_with_a_control_goes_through(recording, tmp_path):
+    file, path = tmp_path / "mine.py", tmp_path / "driven.npz"
+    file.write_text(MINE, encoding="utf-8")
+    with np.load(recording) as stored:
+        np.savez(path, **stored, control=np.sin(np.arange(60.0))[:, None])
+    given = [f"data={path}", f"model={file}:swing", *assignments(BUDGET)]
+    results = studies.execute(studies.prepare(studies.study("tracking-own"), out=tmp_path / "own", assignments=given))
+    rows = {row["name"]: row for row in results["tables"][0]["rows"]}
+    assert list(rows) == ["filter", "unscented", "filter-learned", "kalmannet"]
+    assert rows["filter"]["title"] == "extended Kalman filter, given covariances"
+    assert all(np.isfinite(row["cells"]["state"]["value"]) for row in rows.values())
 
 
 def test_a_random_walk_goes_further_in_a_longer_time(tmp_path):
@@ -304,7 +358,7 @@ def test_the_command_runs_on_a_file(tmp_path, kind, driven):
     assert result.exit_code == 0, result.output
     table = json.loads((tmp_path / "own" / "results.json").read_text())["tables"][0]
     cells = {row["name"]: row["cells"] for row in table["rows"]}
-    assert list(cells) == ["filter", "filter-noise", "kalmannet"]
+    assert list(cells) == ["filter", "filter-learned", "kalmannet"]
     assert all(np.isfinite(row["prediction"]["value"]) for row in cells.values())
     # A model with a control matrix refuses inputs without one, so that the column u1 arrived.
     assert (tmp_path / "own" / "report.html").is_file()

@@ -70,6 +70,38 @@ def nonlinear(**changes):
     return tracking.NonlinearGaussian(**{**parameters, **changes})
 
 
+@mbdl.register
+class Swing(eqx.Module):
+    """A pendulum that is pushed, at irregular times: it needs a control and a duration."""
+
+    pull: jax.Array
+
+    def __call__(self, state, moment):
+        speed = state[1] + moment.duration * (moment.control[0] - self.pull * jnp.sin(state[0]))
+        return jnp.stack([state[0] + moment.duration * speed, speed])
+
+
+@mbdl.register
+class Seen(eqx.Module):
+    """What is seen of it, by a sensor that itself looks at neither."""
+
+    matrix: jax.Array
+
+    def __call__(self, state, moment):
+        return jnp.tanh(self.matrix @ state)
+
+
+def pushed(**changes):
+    changes = {"transition": Swing(jnp.asarray(2.0, _dtype())), "observation": Seen(_normal(7, 3, 2)), **changes}
+    return nonlinear(**changes)
+
+
+def pushes(steps=6):
+    given = inputs(steps)
+    durations = jax.random.uniform(jax.random.key(29), (steps,), _dtype(), 0.05, 0.2)
+    return tracking.Inputs(given.observation, given.control, given.present, durations)
+
+
 def observations(steps=6):
     return _normal(8, steps, 3)
 
@@ -128,6 +160,12 @@ def kalmannet():
 def kalmannet_single_unit():
     rule = tracking.KalmanNet(nonlinear(), key=jax.random.key(15), architecture=1, nominal=tracking.KalmanGain())
     return rule, observations()
+
+
+def kalmannet_pushed():
+    network = tracking.CascadeNetwork(2, 3, expansion=1, breadth=2, dtype=_dtype(), key=jax.random.key(30))
+    gain = tracking.RecurrentGain(speaking(network), nominal=tracking.KalmanGain())
+    return tracking.ExtendedKalmanFilter(pushed(), gain), pushes()
 
 
 def kalmannet_robust():
@@ -203,6 +241,13 @@ def rtsnet():
     return tracking.RTSSmoother(
         extended_steady_state()[0], tracking.RecurrentSmootherGain(speaking(network))
     ), observations()
+
+
+def rtsnet_pushed():
+    network = tracking.BackwardNetwork(2, expansion=1, breadth=2, dtype=_dtype(), key=jax.random.key(31))
+    gain = tracking.WithCovariance(kalmannet_pushed()[0].gain)
+    backward = tracking.RecurrentSmootherGain(speaking(network), nominal=tracking.RTSGain())
+    return tracking.RTSSmoother(tracking.ExtendedKalmanFilter(pushed(), gain), backward), pushes()
 
 
 def rtsnet_two_passes():
@@ -313,6 +358,7 @@ RULES = {
     "iterated ExtendedKalmanFilter": extended_iterated,
     "KalmanNet": kalmannet,
     "KalmanNet with SingleUnitNetwork": kalmannet_single_unit,
+    "KalmanNet of a nonlinear model with control, gaps and durations": kalmannet_pushed,
     "KalmanNet with Saturation, FixedGain, control and gaps": kalmannet_robust,
     "KalmanNet with CalibratedCovariance": kalmannet_with_covariance,
     "KalmanFilter with ModelCovariance": kalman_with_model_covariance,
@@ -320,6 +366,7 @@ RULES = {
     "ExtendedKalmanFilter of a ResidualModel": extended_residual,
     "SplitKalmanNet": split_kalmannet,
     "RTSNet": rtsnet,
+    "RTSNet of a nonlinear model with control, gaps and durations": rtsnet_pushed,
     "RTSNet with two passes": rtsnet_two_passes,
     "RecurrentTracker": recurrent_tracker,
     "BidirectionalTracker": bidirectional_tracker,

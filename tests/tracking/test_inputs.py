@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tracking.rules import linear, observations, pushed, pushes
 
 from mbdl import tracking
 
@@ -60,3 +61,27 @@ def test_inputs_are_batched_by_vmap():
 def test_shapes_that_do_not_go_together_raise(given, message):
     with pytest.raises(ValueError, match=f"Inputs: {message}"):
         tracking.Inputs(np.ones((5, 2)), **given)
+
+
+def test_a_negative_duration_is_refused():
+    duration = jnp.array([0.1, -0.2, 0.0])
+    kf = tracking.KalmanFilter(tracking.constant_velocity(0.1, q2=1.0, r2=1.0))
+    with pytest.raises(ValueError, match="1 durations are negative, the least is -0.2. .*in the order of time"):
+        kf(tracking.Inputs(jnp.ones((3, 1)), duration=duration))
+    kf(tracking.Inputs(jnp.ones((3, 1)), duration=jnp.abs(duration)))
+
+
+def test_a_model_that_needs_what_the_inputs_do_not_have_says_so():
+    message = "failed where the inputs have no control and no duration .*give it: tracking.Inputs"
+    with pytest.raises(TypeError, match=f"Swing, a function of the model, {message}"):
+        tracking.ExtendedKalmanFilter(pushed())(observations())
+    with pytest.raises(TypeError, match=message):
+        tracking.KalmanFilter(linear(transition=lambda moment: moment.duration * jnp.eye(2)))(observations())
+    with pytest.raises(TypeError, match="no duration"):
+        tracking.simulate(pushed(), jax.random.key(0), steps=4, runs=2, control=jnp.ones((4, 2)))
+
+    def wrong(state, moment):
+        raise TypeError("of its own")
+
+    with pytest.raises(TypeError, match="^of its own"):
+        tracking.ExtendedKalmanFilter(pushed(transition=wrong))(pushes())

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_grads
-from tracking.rules import inputs, linear, nonlinear, observations
+from tracking.rules import inputs, linear, nonlinear, observations, pushed, pushes
 
 import mbdl
 from mbdl import tracking
@@ -77,15 +77,38 @@ def test_the_second_architecture_is_its_formula(x64):
     np.testing.assert_array_equal(first.innovation.reshape(n, n), np.eye(n))
 
 
+def varying():
+    return linear(transition=tracking.TimeVarying(0.5 * jax.random.normal(KEY, (6, 2, 2))))
+
+
 @pytest.mark.parametrize("architecture", [1, 2])
-@pytest.mark.parametrize("make", [linear, nonlinear])
-def test_the_untrained_filter_is_that_of_the_steady_state_gain(make, architecture, x64):
+@pytest.mark.parametrize(
+    ("make", "gain"),
+    [
+        (linear, tracking.SteadyStateGain()),
+        (varying, tracking.KalmanGain()),
+        (nonlinear, tracking.KalmanGain()),
+        (nonlinear, tracking.SteadyStateGain()),
+    ],
+)
+def test_the_untrained_filter_is_that_of_the_gain_that_goes_with_the_model(make, gain, architecture, x64):
     model = make()
-    untrained = tracking.KalmanNet(model, key=KEY, architecture=architecture)
-    nominal = eqx.tree_at(lambda f: f.gain, untrained, tracking.SteadyStateGain())
+    given = gain if isinstance(gain, tracking.SteadyStateGain) and make is nonlinear else None
+    untrained = tracking.KalmanNet(model, key=KEY, architecture=architecture, nominal=given)
+    nominal = eqx.tree_at(lambda f: f.gain, untrained, gain)
     found, expected = untrained(observations()).mean, nominal(observations()).mean
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
     assert not np.allclose(perturbed(untrained)(observations()).mean, nominal(observations()).mean)
+
+
+def test_a_nonlinear_model_may_need_a_control_and_a_duration(x64):
+    model, given = pushed(), pushes()
+    expected = tracking.ExtendedKalmanFilter(model)(given).mean
+    for make in (tracking.KalmanNet, tracking.SplitKalmanNet):
+        np.testing.assert_allclose(make(model, key=KEY)(given).mean, expected, rtol=1e-10, atol=1e-12)
+    for passes in (1, 2):
+        smoothed = tracking.RTSNet(model, key=KEY, passes=passes)(given).mean
+        np.testing.assert_allclose(smoothed, tracking.RTSSmoother(model)(given).mean, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("nominal", [tracking.KalmanGain(), tracking.FixedGain(jnp.full((2, 3), 0.2))])

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tracking.rules import linear, nonlinear, observations
+from tracking.rules import linear, nonlinear, observations, pushed, pushes
 
 import mbdl
 from mbdl import tracking
@@ -71,6 +71,33 @@ def test_a_model_that_varies_or_a_state_of_another_size_is_refused():
         tracking.KalmanFilter(linear(), tracking.SteadyStateGain(at=jnp.zeros(3)))(observations())
     with pytest.raises(ValueError, match="SteadyStateGain: at must be finite"):
         tracking.SteadyStateGain(at=jnp.asarray([jnp.nan]))
+
+
+def test_a_nonlinear_model_whose_jacobian_varies_is_refused():
+    def faster(state, moment):
+        return jnp.where(moment.time < 3, 0.9, 0.1) * state
+
+    for name in ("transition", "observation"):
+        size = {"transition": 2, "observation": 3}[name]
+        changing = nonlinear(**{name: lambda state, moment, size=size: jnp.resize(faster(state, moment), size)})
+        with pytest.raises(ValueError, match=f"SteadyStateGain: {name} of the model varies with the moment"):
+            tracking.ExtendedKalmanFilter(changing, tracking.SteadyStateGain())(observations())
+        tracking.ExtendedKalmanFilter(changing)(observations())
+    drifting = nonlinear(transition=lambda state, moment: jnp.sin(state) + moment.time)  # its Jacobian does not vary
+    tracking.ExtendedKalmanFilter(drifting, tracking.SteadyStateGain())(observations())
+
+
+def test_a_linearisation_that_needs_a_control_and_a_duration_is_told_them(x64):
+    model, given = pushed(), pushes()
+    for gain in (tracking.SteadyStateGain(), tracking.SteadyStateGain(control=jnp.zeros(2))):
+        with pytest.raises(ValueError, match=r"transition of the model varies.*SteadyStateGain\(control=..., duration"):
+            tracking.ExtendedKalmanFilter(model, gain)(given)
+    told = tracking.SteadyStateGain(control=jnp.zeros(2), duration=0.1)
+    moment = tracking.Moment(jnp.asarray(0), jnp.zeros(2), jnp.asarray(0.1))
+    F, H = (jacobian(model.initial_mean, moment) for jacobian in (model.transit_jacobian, model.observe_jacobian))
+    expected = tracking.SteadyStateGain().init(linear(transition=F, observation=H)).gain
+    np.testing.assert_allclose(told.init(model).gain, expected, atol=1e-12)
+    assert np.all(np.isfinite(tracking.ExtendedKalmanFilter(model, told)(given).mean))
 
 
 def test_a_model_that_depends_on_durations_settles_at_its_own_step():

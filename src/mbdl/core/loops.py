@@ -17,6 +17,7 @@ def loop(
     xs: Any = None,
     *,
     length: int,
+    reverse: bool = False,
     rematerialise: bool = False,
 ) -> tuple[Carry, Any]:
     """Run `body` a fixed number of times, as `jax.lax.scan` does.
@@ -29,6 +30,7 @@ def loop(
         carry: the first carry.
         xs: a tree whose arrays have a leading axis of `length`; what is not an array is passed to every iteration.
         length: the number of iterations.
+        reverse: begin with the last slice of `xs`; each `y` stands where its `x` does.
         rematerialise: recompute the body in the backward pass instead of storing what it computed.
 
     Returns:
@@ -48,14 +50,13 @@ def loop(
     if rematerialise:
         step = jax.checkpoint(step, prevent_cse=unroll)
     if not unroll:
-        return jax.lax.scan(step, carry, stacked, length=length)
+        return jax.lax.scan(step, carry, stacked, length=length, reverse=reverse)
     leaves, structure = jax.tree.flatten(stacked)
     # One unstack has one stack as its transpose; indexing in a loop would add `length` padded arrays.
     columns = [jnp.unstack(leaf) for leaf in leaves]
-    ys = []
-    for k in range(length):
-        carry, y = step(carry, structure.unflatten([column[k] for column in columns]))
-        ys.append(y)
+    ys = [None] * length
+    for k in reversed(range(length)) if reverse else range(length):
+        carry, ys[k] = step(carry, structure.unflatten([column[k] for column in columns]))
     return carry, jax.tree.map(lambda *leaves: jnp.stack(leaves), *ys)
 
 

@@ -60,6 +60,9 @@ class WithCovariance(AbstractGain):
         self.gain = gain
         self.readout = ModelCovariance() if readout is None else readout
 
+    def check(self, model: Any, what: str) -> None:
+        self.gain.check(model, what)
+
     def init(self, model: Any) -> ReadMemory:
         return ReadMemory(self.gain.init(model), self.readout.init(model))
 

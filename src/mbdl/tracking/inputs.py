@@ -103,9 +103,12 @@ def counted(inputs: Inputs) -> Float[Array, ""]:
 
 
 def declared(x: Any) -> Bool[Array, ""]:
-    """Whether all is finite that is declared present, and something is present."""
+    """Whether all is finite that is declared present, no duration is negative, and something is present."""
     inputs = as_inputs(x)
-    return all_finite(inputs) & (jnp.asarray(True) if inputs.present is None else jnp.any(inputs.present))
+    sound = all_finite(inputs)
+    if inputs.present is not None:
+        sound &= jnp.any(inputs.present)
+    return sound if inputs.duration is None else sound & jnp.all(inputs.duration >= 0)
 
 
 def why_refused(x: Any) -> str:
@@ -117,7 +120,7 @@ def why_refused(x: Any) -> str:
 
 
 def undeclared(x: Any) -> str | None:
-    """What is not finite in inputs, in words; `None` where all is."""
+    """What is not finite in inputs, or negative in durations, in words; `None` where all is well."""
     inputs = as_inputs(x)
     for name in ("observation", "control", "duration"):
         value = getattr(inputs, name)
@@ -131,4 +134,10 @@ def undeclared(x: Any) -> str | None:
                 else "They cannot be missing: give their values"
             )
             return f"{int(jnp.sum(bad))} values of the {name} are not finite{where}. {remedy}"
+    if inputs.duration is not None and not bool(jnp.all(inputs.duration >= 0)):
+        count, least = int(jnp.sum(inputs.duration < 0)), float(inputs.duration.min())
+        return (
+            f"{count} durations are negative, the least is {least:g}. "
+            "A duration is the time since the observation before: put the observations in the order of time"
+        )
     return None

@@ -15,6 +15,7 @@ from .kalman import KalmanFilter
 from .linear import LinearGaussian
 from .model import AbstractModel
 from .recurrent_gain import RecurrentGain
+from .steady_state import nominal_gain
 
 
 def KalmanNet(
@@ -29,20 +30,21 @@ def KalmanNet(
     r"""KalmanNet: the (extended) Kalman filter of a partly known model, with a gain that a recurrent network corrects,
     $$\hat s_t = \hat s^-_t + \bigl(K^0 + \Delta_\theta\bigr) (y_t - h(\hat s^-_t)).$$
 
-    Before training it is the steady-state Kalman filter of the model. The network needs neither $Q$ nor $R$ nor exact
-    $f$ and $h$: it learns from trajectories what the gain should be, for `mbdl.supervised((ys, states),
-    tracking.state_error)`, or without states from `mbdl.unsupervised(ys, tracking.prediction_error)`. Controls, missing
-    observations and irregular samples are taken as by any filter of the model; with a model whose parameters vary, give
-    `nominal=KalmanGain()`.
+    Before training it is the steady-state Kalman filter of a linear model, whose transient has to be learned, and the
+    extended Kalman filter of a nonlinear one. The network needs neither $Q$ nor $R$ nor exact $f$ and $h$: it learns
+    from trajectories what the gain should be, for `mbdl.supervised((ys, states), tracking.state_error)`, or without
+    states from `mbdl.unsupervised(ys, tracking.prediction_error)`. Controls, missing observations and irregular samples
+    are taken as by any filter of the model.
 
     Args:
         model: a `LinearGaussian`, or another model for the extended filter.
         key: a JAX random key for the network.
         architecture: 2 for three recurrent units in the places of $Q$, $P^-$ and $S$ (`CascadeNetwork`), 1 for a
             single, larger one (`SingleUnitNetwork`).
-        nominal: the gain $K^0$ that is corrected, `SteadyStateGain()` by default; `KalmanGain()` has the transient too,
-            and `FixedGain(K)` one of your own. Of a nonlinear model the first is the gain of one
-            linearisation, and the second follows the estimate: take it where the linearisation changes much on the way.
+        nominal: the gain $K^0$ that is corrected. By default `SteadyStateGain()` for a linear model that does not vary
+            in time, and else `KalmanGain()`, which has the transient too and follows the linearisation; with a linear
+            model and irregular samples give the second. `SteadyStateGain(at=state)` of a nonlinear model costs less a
+            step, and `FixedGain(K)` is one of your own.
         features: `InputFeatures()` by default; those of a `Saturation` where there are outliers.
         initial: the hidden state before the first observation; that of the network by default.
 
@@ -77,5 +79,6 @@ def KalmanNet(
         network = SingleUnitNetwork(m, n, sees=sees, dtype=dtype, key=key)
     else:
         raise ValueError(f"KalmanNet: expected architecture 1 or 2, got {architecture!r}")
+    nominal = nominal_gain(model) if nominal is None else nominal
     gain = RecurrentGain(network, nominal=nominal, features=features, initial=initial)
     return kalman_filter_of(model, gain)

@@ -1,6 +1,7 @@
 """State-space models: what filters, smoothers and simulators need to know of one."""
 
 import abc
+from collections.abc import Callable
 from typing import Any, Literal
 
 import equinox as eqx
@@ -107,7 +108,26 @@ class TimeVarying(eqx.Module):
 
 def at(parameter: Any, moment: Moment) -> Any:
     """The value of a parameter at a moment: itself, or what a function of the moment gives."""
-    return parameter(moment) if callable(parameter) else parameter
+    return called(parameter, moment) if callable(parameter) else parameter
+
+
+def called(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function of a model gives; the last argument is the `Moment`.
+
+    Raises:
+        TypeError: for one that fails where there is no control or no duration.
+    """
+    try:
+        return function(*arguments)
+    except (TypeError, AttributeError) as error:
+        missing = [name for name in ("control", "duration") if getattr(arguments[-1], name) is None]
+        if not missing:
+            raise
+        name = getattr(function, "__name__", type(function).__name__)
+        raise TypeError(
+            f"{name}, a function of the model, failed where the inputs have no {' and no '.join(missing)} ({error}). "
+            "If it needs that, give it: tracking.Inputs(observation, control=..., duration=...)"
+        ) from error
 
 
 def check_noise(model: AbstractModel, moment: Moment) -> None:

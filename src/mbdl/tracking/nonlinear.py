@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from .covariance import as_covariance
 from .inputs import Moment
-from .model import AbstractModel, Starts, at, check_initial
+from .model import AbstractModel, Starts, at, called, check_initial
 
 Function = Callable[[Float[Array, " state"], Moment], Array]
 
@@ -38,6 +38,7 @@ class NonlinearGaussian(AbstractModel):
     Raises:
         ValueError: for shapes that do not agree, values that are not finite, or a covariance that is not symmetric
             and positive semidefinite.
+        TypeError: when it is used, for a function that fails where the inputs have no control or no duration.
 
     >>> import jax.numpy as jnp
     >>> from mbdl import tracking
@@ -89,20 +90,20 @@ class NonlinearGaussian(AbstractModel):
         self.observation_noise = as_covariance(observation_noise, None, f"{what}: observation_noise")
 
     def transit(self, state: Float[Array, " state"], moment: Moment) -> Float[Array, " state"]:
-        return _shaped(self.transition(state, moment), state.shape, "transition", "the state")
+        return _shaped(called(self.transition, state, moment), state.shape, "transition", "the state")
 
     def observe(self, state: Float[Array, " state"], moment: Moment) -> Float[Array, " observation"]:
-        observed = self.observation(state, moment)
+        observed = called(self.observation, state, moment)
         rows = _rows(self.observation_noise)
         return observed if rows is None else _shaped(observed, (rows,), "observation", "observation_noise")
 
     def transit_jacobian(self, state: Float[Array, " state"], moment: Moment) -> Float[Array, "state state"]:
         given = self.transition_jacobian
-        return jax.jacfwd(self.transit)(state, moment) if given is None else given(state, moment)
+        return jax.jacfwd(self.transit)(state, moment) if given is None else called(given, state, moment)
 
     def observe_jacobian(self, state: Float[Array, " state"], moment: Moment) -> Float[Array, "observation state"]:
         given = self.observation_jacobian
-        return jax.jacfwd(self.observe)(state, moment) if given is None else given(state, moment)
+        return jax.jacfwd(self.observe)(state, moment) if given is None else called(given, state, moment)
 
     def innovation(self, observed: Array, expected: Array) -> Float[Array, " observation"]:
         return observed - expected if self.difference is None else self.difference(observed, expected)

@@ -158,9 +158,9 @@ def smoothed_back(
         carry = (*carry[:3], None)  # a gain without covariances, behind a filter that has them
     elif not isinstance(held, Factor):
         carry = (*carry[:3], last.covariance)  # a gain that holds no factors, behind a filter that does
-    carry, backwards = loop(back, carry, jax.tree.map(_reversed, xs), length=steps - 1)
+    carry, backwards = loop(back, carry, xs, length=steps - 1, reverse=True)
     _, first = back(carry, initial)
-    return assembled(filtered, *jax.tree.map(_preceded, first, jax.tree.map(_reversed, backwards)))
+    return assembled(filtered, *jax.tree.map(_preceded, first, backwards))
 
 
 def _in_one_product(G: Array, transition: Array, mean: Array, smoothed: Array, moved: Array | None) -> Array:
@@ -171,10 +171,6 @@ def _in_one_product(G: Array, transition: Array, mean: Array, smoothed: Array, m
     both = jnp.concatenate([jnp.eye(len(G), dtype=G.dtype) - G @ transition, G], axis=1)
     before = jnp.concatenate([mean, smoothed]) @ both.T
     return before if moved is None else before - G @ moved
-
-
-def _reversed(leaf: Array) -> Array:
-    return leaf[::-1]
 
 
 def _preceded(first: Array, rest: Array) -> Array:

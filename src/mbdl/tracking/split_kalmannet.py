@@ -11,6 +11,7 @@ from .input_features import InputFeatures, sizes
 from .kalman import KalmanFilter
 from .model import AbstractModel
 from .split_gain import SplitGain, split_networks
+from .steady_state import nominal_gain
 
 
 def SplitKalmanNet(
@@ -22,21 +23,18 @@ def SplitKalmanNet(
 ) -> KalmanFilter | ExtendedKalmanFilter:
     r"""Split-KalmanNet: the (extended) Kalman filter of a partly known model, with the gain $K_t = G_1 H_t^\top G_2$ of
     which one network corrects the covariance $G_1$ of the prediction and another the inverse $G_2$ of that of the
-    innovation. Before training it is the steady-state Kalman filter of the model; for a nonlinear one, with $H_t$
-    and $S_t$ of the current linearisation.
+    innovation. Before training it is the steady-state Kalman filter of a linear model, and the extended Kalman filter
+    of a nonlinear one.
 
     Args:
         model: a `LinearGaussian`, or another model for the extended filter.
         key: a JAX random key for the networks.
-        nominal: the gain whose covariances are corrected, `SteadyStateGain()` by default.
+        nominal: the gain whose covariances are corrected. By default `SteadyStateGain()` for a linear model that does
+            not vary in time, and else `KalmanGain()`; with a linear model and irregular samples give the second.
         features: `InputFeatures()` by default.
 
     Returns:
         a `KalmanFilter` or `ExtendedKalmanFilter` with a `SplitGain`.
-
-    Raises:
-        ValueError: when it runs, for a model that varies in time, which settles to no gain; give
-            `nominal=KalmanGain()`.
 
     Source: G. Choi, J. Park, N. Shlezinger, Y. C. Eldar and N. Lee, "Split-KalmanNet: A robust model-based deep
     learning approach for state estimation", IEEE Transactions on Vehicular Technology, 2023.
@@ -51,4 +49,5 @@ def SplitKalmanNet(
     KalmanFilter: DNN-aided (22 known, 31,528 learned)
     """
     networks = split_networks(*sizes(model), dtype_of(model), jax.random.split(key))
+    nominal = nominal_gain(model) if nominal is None else nominal
     return kalman_filter_of(model, SplitGain(*networks, nominal=nominal, features=features))

@@ -169,7 +169,7 @@ def problem(settings: Any, truth: tracking.NonlinearGaussian) -> Problem:
         return predictive(tracking.ExtendedKalmanFilter(assumed), as_system(assumed), price, settings.short_plan)
 
     def kalmannet(key: PRNGKeyArray) -> control.LQG:
-        filter = tracking.KalmanNet(assumed, nominal=tracking.KalmanGain(), key=key)
+        filter = tracking.KalmanNet(assumed, key=key)
         return predictive(filter, as_system(assumed), valued(assumed))
 
     def unfolded(key: PRNGKeyArray) -> control.LQG:

@@ -70,11 +70,6 @@ class Case:
     test: str | None = None
 
     @property
-    def linear(self) -> bool:
-        """Whether the assumed model is linear."""
-        return isinstance(self.assumed, tracking.LinearGaussian)
-
-    @property
     def loss(self) -> Callable[[Any, Any], Any]:
         """The squared error of what is known of the states; the same object for the same components, so that `fit`
         compiles once."""

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
@@ -109,13 +108,8 @@ def _scales(data: Trajectories) -> tracking.Standardisation:
     return tracking.Standardisation.of(observations, states)
 
 
-def _nominal(case: Case) -> tracking.AbstractGain:
-    """The gain that KalmanNet corrects: the constant one of a linear model, the time-varying one of another."""
-    return tracking.SteadyStateGain() if case.linear else tracking.KalmanGain()
-
-
 def _kalmannet(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories) -> Any:
-    return tracking.KalmanNet(case.assumed, nominal=_nominal(case), key=key)
+    return tracking.KalmanNet(case.assumed, key=key)
 
 
 def _constant(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories) -> Any:
@@ -126,12 +120,11 @@ def _with_magnitude(case: Case, settings: Any, key: PRNGKeyArray, data: Trajecto
     """Features saturate at three standard deviations of the observation noise; the observation is of the state."""
     scale = 3 * jnp.sqrt(jnp.diagonal(case.assumed.observation_noise_at(_first())))
     features = tracking.InputFeatures(tracking.Saturation(scale), tracking.Saturation(scale))
-    return tracking.KalmanNet(case.assumed, nominal=_nominal(case), features=features, key=key)
+    return tracking.KalmanNet(case.assumed, features=features, key=key)
 
 
 def _rtsnet(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories, passes: Literal[1, 2] = 1) -> Any:
-    ahead = case.assumed if case.linear else _kalmannet(case, settings, jax.random.fold_in(key, 1), data)
-    return tracking.RTSNet(ahead, key=key, passes=passes)
+    return tracking.RTSNet(case.assumed, key=key, passes=passes)
 
 
 def _rtsnet_twice(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories) -> Any:

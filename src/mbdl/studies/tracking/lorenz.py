@@ -229,7 +229,8 @@ def statements(settings: LorenzSettings) -> list[str]:
         "the observation, which is what is wrong; KalmanNet and RTSNet are not told what that is.",
         "KalmanNet's features have unit length, as published. Those with their magnitude saturate at three standard "
         "deviations of the observation noise in its place. The gain that it corrects is the time-varying one of the "
-        "extended filter, or where that is said a constant one, of the model linearised at the first mean.",
+        "extended filter, or where that is said a constant one, of the model linearised at the first mean; RTSNet "
+        "corrects the gain of the extended smoother.",
     ]
 
 

@@ -3,7 +3,6 @@
 from functools import partial
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,47 +14,10 @@ from mbdl.studies import results as form
 from mbdl.studies import training
 from mbdl.studies.study import Run, Stage, Study
 from mbdl.studies.tracking.case import decibels
+from mbdl.studies.tracking.own_rules import make_rule, titles
 from mbdl.studies.tracking.own_settings import OwnSettings, model_of, splits
 from mbdl.studies.tracking.recordings import Recordings
-from mbdl.tracking.steady_state import varying_parameters
 from mbdl.training import supervised, unsupervised
-
-RULES: dict[str, tuple[str, form.Strategy]] = {
-    "filter": ("Kalman filter, given covariances", "model-based"),
-    "filter-noise": ("Kalman filter, learned covariances", "learned optimisation"),
-    "kalmannet": ("KalmanNet", "DNN-aided"),
-}
-"""Titles and places on the spectrum."""
-
-
-def make_rule(settings: OwnSettings, name: str, key: Any) -> Any:
-    """A rule before its training."""
-    model = model_of(settings)
-    if name == "kalmannet":
-        irregular = splits(settings)["train"].duration is not None
-        # A filter with irregular samples, or of a model that varies in time, does not settle.
-        settles = not irregular and not varying_parameters(model)
-        return tracking.KalmanNet(model, key=key, nominal=None if settles else tracking.KalmanGain())
-    rule = tracking.kalman_filter_of(model)
-    return rule if name == "filter" else _learned_noise(rule)
-
-
-def _learned_noise(rule: Any) -> Any:
-    """The rule with what can be learned of its covariances: a matrix, a factor, or a spectral density."""
-    for name in ("process_noise", "observation_noise"):
-        noise = getattr(rule.model, name)
-        if not callable(noise) and not isinstance(noise, tracking.Factor):
-            factor = tracking.factor_of(noise)
-            if bool(jnp.any(jnp.diagonal(factor) == 0)):  # singular: no matrix that stays positive definite
-                noise = tracking.Factor(factor)
-                rule = eqx.tree_at(lambda r, name=name: getattr(r.model, name), rule, noise)
-        if isinstance(noise, tracking.Factor):
-            rule = mbdl.learn(rule, lambda r, name=name: getattr(r.model, name).factor)
-        elif isinstance(noise, tracking.KinematicNoise):
-            rule = mbdl.learn(rule, lambda r, name=name: getattr(r.model, name).density, constraint=mbdl.positive)
-        elif not callable(noise):
-            rule = mbdl.learn(rule, lambda r, name=name: getattr(r.model, name), constraint=mbdl.positive_definite)
-    return rule
 
 
 def inputs_of(recordings: Recordings) -> tracking.Inputs:
@@ -79,7 +41,7 @@ def find(run: Run, name: str) -> dict[str, Any]:
     """Trains a rule: by the error of the states where they are known, else by what it predicts of the observations."""
     settings: OwnSettings = run.settings
     rule = make_rule(settings, name, run.key(name))
-    if name == "filter":
+    if name in ("filter", "unscented"):
         run.save_rule(name, rule)
         return {}
     network = name == "kalmannet"
@@ -149,7 +111,7 @@ def keep_trajectory(run: Run) -> dict[str, Any]:
     x = jax.tree.map(lambda leaf: leaf[0], inputs_of(test))
     arrays = {"observed": np.where(test.present[0], test.observations[0], np.nan)}
     model = model_of(run.settings)
-    for name in RULES:
+    for name in titles(run.settings):
         rule: Any = run.load_rule(name)
         means = rule(x).mean
         moments = tracking.Moment(jnp.arange(len(means)), x.control, x.duration)
@@ -160,15 +122,16 @@ def keep_trajectory(run: Run) -> dict[str, Any]:
 def study_stages(run: Run) -> list[Stage]:
     """The stages of the study."""
     listed = []
-    for name, (title, _) in RULES.items():
-        listed.append(Stage(f"find-{name}", title, partial(find, name=name), 1 if name == "filter" else 30))
+    for name, (title, strategy) in titles(run.settings).items():
+        seconds = 1 if strategy == "model-based" else 30
+        listed.append(Stage(f"find-{name}", title, partial(find, name=name), seconds))
         listed.append(Stage(f"score-{name}", f"{title}, scoring", partial(score, name=name), 2))
     return [*listed, Stage("trajectory", "a test sequence", keep_trajectory, 2)]
 
 
 def study_results(run: Run) -> dict[str, Any]:
     """The results of the study."""
-    parts = splits(run.settings)
+    parts, rules = splits(run.settings), titles(run.settings)
     supervised_by = "the squared error of the states" if states_known(parts["train"]) else "the observations alone"
     columns = [
         form.column("state", "squared error of the states", unit="dB", best="min"),
@@ -177,10 +140,10 @@ def study_results(run: Run) -> dict[str, Any]:
         form.column("consistency", "normalised innovation squared a component"),
         form.column("learned", "learned numbers", digits=0),
     ]
-    if not any("state" in run[f"score-{name}"] for name in RULES):
+    if not any("state" in run[f"score-{name}"] for name in rules):
         columns = columns[1:]
     rows = []
-    for name, (title, strategy) in RULES.items():
+    for name, (title, strategy) in rules.items():
         found = run[f"score-{name}"]
         cells: dict[str, Any] = {"learned": found["learned"]}
         for key in ("state", "prediction"):
@@ -200,7 +163,7 @@ def study_results(run: Run) -> dict[str, Any]:
     )
     trajectory = run["trajectory"]
     lines: list[dict[str, Any]] = [{"name": "observed", "title": "observed", "points": True}]
-    lines += [{"name": name, "title": title, "strategy": strategy} for name, (title, strategy) in RULES.items()]
+    lines += [{"name": name, "title": title, "strategy": strategy} for name, (title, strategy) in rules.items()]
     components = [f"observation {i + 1}" for i in range(trajectory["components"])]
     return {
         "title": "Your recordings, tracked along the spectrum",
@@ -217,13 +180,13 @@ def study_results(run: Run) -> dict[str, Any]:
         "spectrum": None,
         "pictures": [],
         "trajectories": [form.trajectory("test", "The first test sequence", trajectory["file"], components, lines)],
-        "raw": {name: {"found": run[f"find-{name}"], "scores": run[f"score-{name}"]} for name in RULES},
+        "raw": {name: {"found": run[f"find-{name}"], "scores": run[f"score-{name}"]} for name in rules},
     }
 
 
 STUDY = Study(
     name="tracking-own",
-    summary="your own recordings (--data FILE): Kalman filter, learned covariances and KalmanNet, fitted and compared",
+    summary="your own recordings (--data FILE): Kalman filters, learned covariances and KalmanNet, fitted and compared",
     settings=OwnSettings,
     quick={"few_steps": 20, "network_steps": 30},
     stages=study_stages,
