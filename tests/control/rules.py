@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 import mbdl
 from mbdl import control, networks, tracking
+from mbdl.studies.control.steering import AngleSteering, Steerable
 
 
 def _dtype():
@@ -247,6 +248,27 @@ def predictive_unfolded():
     return control.PredictiveControl(solver), states(3)
 
 
+def linear_predictive_softened():
+    """A bound of the first state that no control keeps is broken; that of the other is not reached."""
+    limits = control.Constraints(control=(-0.2, 9.0), state=(-9.0, jnp.array([0.1, 9.0], _dtype())))
+    price = control.QuadraticCost(_spread(6, 2), _spread(7, 1))
+    return control.LinearPredictiveControl(system(), price, limits, horizon=2, softness=3.0), states(3)
+
+
+def road(steps=3):
+    """What a vehicle shows: its place, its speeds and the bend of its road."""
+    return jnp.concatenate([_normal(40, steps, 5), 0.2 * _normal(41, steps, 1)], axis=1)
+
+
+def steerable():
+    """Of three steering angles some are clipped."""
+    return Steerable(control.LinearFeedback(0.5 * _normal(42, 2, 6)), 2.8, 0.68), road()
+
+
+def angle_steering():
+    return AngleSteering(control.LinearFeedback(0.5 * _normal(42, 2, 6)), 2.8), road()
+
+
 def prediction():
     return control.Prediction(nonlinear()), (_normal(9, 2), _normal(26, 1), jnp.asarray(3))
 
@@ -259,10 +281,30 @@ def convex_policy_unfolded():
     return control.ConvexPolicy(problem, context=[x], decision=u, parameters=values, solver=solver), states()
 
 
+def convex_policy_by_interior_points():
+    problem, x, effect, u, values = convex_problem()
+    values[effect] = jnp.asarray([1.0, 0.5], _dtype())
+    solver = control.InteriorPoint(fraction=jnp.asarray(0.9, _dtype()), iterations=3)
+    return control.ConvexPolicy(problem, context=[x], decision=u, parameters=values, solver=solver), states(3)
+
+
+def convex_policy_elastic():
+    """The following state is to be within bounds, which some of the contexts keep from it."""
+    problem, x, effect, u, values = convex_problem()
+    values[effect] = jnp.asarray([1.0, 0.5], _dtype())
+    following = next(v for v in problem.variables() if v.name() == "following")
+    near = following <= 0.5
+    problem = cvxpy.Problem(problem.objective, [*problem.constraints, near])
+    return control.ConvexPolicy(problem, context=[x], decision=u, parameters=values, elastic={near: 5.0}), states()
+
+
 RULES = {
+    "AngleSteering": angle_steering,
     "Clipped": clipped,
     "ConvexPolicy": convex_policy,
     "ConvexPolicy, unfolded": convex_policy_unfolded,
+    "ConvexPolicy, elastic": convex_policy_elastic,
+    "ConvexPolicy, interior point": convex_policy_by_interior_points,
     "ConvexPolicy, cones": convex_policy_with_cones,
     "ConvexPolicy, features": convex_policy_with_features,
     "InteriorPoint": interior_point,
@@ -275,6 +317,7 @@ RULES = {
     "LQG, KalmanNet": lqg_kalmannet,
     "LinearFeedback": linear_feedback,
     "LinearPredictiveControl": linear_predictive,
+    "LinearPredictiveControl, softened": linear_predictive_softened,
     "LinearPredictiveControl, states": linear_predictive_in_states,
     "OperatorSplitting": operator_splitting,
     "Prediction": prediction,
@@ -282,4 +325,5 @@ RULES = {
     "PredictiveControl, unfolded": predictive_unfolded,
     "RecurrentPolicy": recurrent_policy,
     "StateFeedback": state_feedback,
+    "Steerable": steerable,
 }

@@ -91,6 +91,43 @@ def test_a_recurrent_network_is_a_policy_of_what_is_seen():
     np.testing.assert_allclose(policy(runs.observations[1]), runs.controls[1], rtol=1e-5)
 
 
+def test_covariances_of_a_filter_are_learned_by_the_cost_of_the_closed_loop(x64):
+    """The filter takes the process for a hundred times calmer than it is."""
+    right, _ = lqg()
+    wrong = control.LQG(tracking.KalmanFilter(system(process_noise=3e-3 * jnp.eye(2)).model), right.controller)
+    rule = mbdl.learn(
+        wrong,
+        lambda p: (p.filter.model.process_noise, p.filter.model.observation_noise),
+        constraint=mbdl.positive_definite,
+    )
+    assert mbdl.spectrum(rule).learned == 3 + 1
+    risk = control.closed_loop(system(), cost(), horizon=40, runs=32)
+    fit = mbdl.fit(rule, risk, optax.adam(0.05), steps=100, key=KEY)
+    how = {"key": jax.random.key(5), "steps": 40, "runs": 200, "cost": cost()}
+    first, learned, best = (control.simulate(system(), policy, **how) for policy in (wrong, fit.rule, right))
+    gain = first.difference(learned)
+    assert gain.mean > 5 * gain.standard_error
+    # Nearly all of what the filter of the true model saves.
+    assert gain.mean > 0.8 * first.difference(best).mean
+
+
+def test_a_training_that_explodes_after_it_improved_keeps_the_best():
+    """Thirty steps of descent, then ascent with a thousand times the rate; the best is neither first nor last."""
+    policy = mbdl.learn(control.LinearFeedback(jnp.array([[0.3, 0.8]])), lambda p: p.gain)
+    risk = control.closed_loop(seen(), cost(), horizon=200, runs=2)
+    validation = control.closed_loop(seen(), cost(), horizon=20, runs=8, key=KEY)
+    explodes = optax.scale_by_schedule(lambda count: jnp.where(count < 30, 1.0, -1e3))
+    with pytest.raises(mbdl.training.NonFiniteError, match="training stopped at step") as caught:
+        mbdl.fit(policy, risk, optax.chain(optax.adam(1e-2), explodes), steps=200, key=KEY, validation=validation,
+            validate_every=1)  # fmt: skip
+    fit = caught.value.fit
+    scores = fit.history.validation
+    assert 0 < fit.history.best_step < 30 < caught.value.step
+    assert scores[fit.history.best_step] == scores.min() < scores[0] < 1e-3 * scores[-1]
+    np.testing.assert_allclose(validation(fit.rule), scores.min(), rtol=1e-5)
+    assert np.max(np.abs(mbdl.resolve(fit.rule).gain - mbdl.resolve(policy).gain)) > 1e-2
+
+
 def test_a_policy_that_diverges_in_training_keeps_the_best():
     policy = mbdl.learn(control.LinearFeedback(jnp.array([[0.3, 0.8]])), lambda p: p.gain)
     risk = control.closed_loop(seen(), cost(), horizon=200, runs=2)

@@ -28,13 +28,13 @@ def trained(problem, policy, how):
     return mbdl.fit(policy, risk, how.optimiser, steps=how.steps, key=jax.random.key(2), progress=False).rule
 
 
-def costs(problem, policy):
-    """What each of 200 runs costs, on the noise that all policies meet; before and after a training by one program."""
+def costs(problem, policy, runs=200):
+    """What each of some runs costs, on the noise that all policies meet; before and after a training by one program."""
     known = mbdl.resolve(policy)
-    runs = control.simulate(
-        problem.system, known, jax.random.key(3), steps=problem.horizon, runs=200, cost=problem.cost
+    found = control.simulate(
+        problem.system, known, jax.random.key(3), steps=problem.horizon, runs=runs, cost=problem.cost
     )
-    return np.asarray(runs.run_costs)
+    return np.asarray(found.run_costs)
 
 
 def published(problem):
@@ -50,7 +50,8 @@ def clear(gain):
     return gain.mean() > 3 * gain.std() / np.sqrt(len(gain))
 
 
-@pytest.mark.parametrize(("level", "angle", "most"), [(0.0, 20.0, -7.5), (20.0, 20.0, -7.5), (0.0, 0.0, 0.1)])
+@pytest.mark.parametrize("level", [-10.0, 0.0, 10.0, 20.0])
+@pytest.mark.parametrize(("angle", "most"), [(20.0, -7.5), (0.0, 0.1)])
 def test_the_learned_gain_saves_decibels_under_a_rotation_and_loses_none_without(level, angle, most):
     problem = stochastic_control.problem(stochastic_control.StochasticControlSettings(), level, angle, False)
     learned = trained(problem, made(problem, "kalmannet"), Training(adam(0.003, 200), 200, 16))
@@ -81,11 +82,23 @@ def test_bounded_controls_in_a_hundred_steps():
     assert learned.mean() < 13.05
 
 
-def test_the_supply_chain_in_two_hundred_steps():
-    problem = supply_chain.problems(supply_chain.SupplyChainSettings())[0]
+def test_bounded_controls_are_learned_beyond_the_value_of_the_lower_bound():
+    """The policy of the bound's matrix is the best that a model alone gives; the differences are of the same runs."""
+    (problem,) = constrained_lqr.problems(constrained_lqr.ConstrainedLQRSettings())
+    policy = made(problem, "sgd")
+    for name in ("sgd", "adam"):
+        policy = trained(problem, policy, problem.entry(name).training)
+    bound, further = (costs(problem, policy, 1000) for policy in (made(problem, "bound"), policy))
+    assert clear(bound - further)
+
+
+@pytest.mark.parametrize(("name", "gain"), [("seen", 0.13), ("next", 0.20)])
+def test_the_supply_chain_in_two_hundred_steps(name, gain):
+    """At the price that the policy sees; and, as published, at the next one, which it does not see."""
+    (problem,) = (p for p in supply_chain.problems(supply_chain.SupplyChainSettings()) if p.name == name)
     first, learned = published(problem)
     assert clear(first - learned)
-    assert learned.mean() < 1.13 * first.mean() < 0
+    assert learned.mean() < (1 + gain) * first.mean() < 0
 
 
 def test_the_vehicle_in_a_hundred_steps():

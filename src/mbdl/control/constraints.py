@@ -54,14 +54,18 @@ class Constraints(eqx.Module):
         self.inequality = inequality
 
     def violation(self, stage: Stage) -> Float[Array, ""]:
-        """The largest amount by which a stage breaks a constraint; zero where it breaks none."""
+        """The largest amount by which a stage breaks a constraint; zero where it breaks none, NaN for a stage with
+        NaN."""
         parts = [jnp.zeros(1, stage.state.dtype)]
         for interval, value in ((self.control, stage.control), (self.state, stage.following)):
             if interval is not None:
                 parts += [interval[0] - value, value - interval[1]]
         if self.inequality is not None:
             parts.append(jnp.ravel(self.inequality(stage)))
-        return jnp.max(jnp.concatenate(parts))
+        broken = jnp.concatenate(parts)
+        seen = jnp.concatenate([broken, stage.state, stage.control, stage.following])
+        # XLA's maximum over a batch, on a processor, may leave NaN out.
+        return jnp.where(jnp.any(jnp.isnan(seen)), jnp.nan, jnp.max(broken))
 
     def clipped(self, control: Float[Array, " control"]) -> Float[Array, " control"]:
         """A control brought within its bounds."""

@@ -63,7 +63,8 @@ def verdict(form: StandardForm, direction: Point) -> Status:
     Returns:
         `Status.infeasible` or `Status.unbounded`; `Status.maximum_reached` where nothing is proven.
     """
-    code = jnp.where(crossed(form), INFEASIBLE, SEARCHING)
+    # A side that is NaN may be one that bounds the program.
+    code = jnp.where(crossed(form), INFEASIBLE, jnp.where(form.valid, SEARCHING, STOPPED))
     found = Found(direction, jnp.full((), jnp.inf, direction.x.dtype), code, jnp.zeros((), jnp.int32))
     code = judged(form, found, direction).code
     status = Status.where(code == INFEASIBLE, Status.infeasible, Status.maximum_reached)

@@ -220,10 +220,13 @@ class _Newton:
 
 
 def _sides(form: StandardForm) -> tuple[Float[Array, "2 sides"], Bool[Array, "2 sides"], Bool[Array, " sides"]]:
-    """The upper sides and minus the lower ones, where there is one that a slack belongs to, and what is equal."""
+    """The upper sides and minus the lower ones, where there is one that a slack belongs to, and what is equal.
+
+    NaN is a side, so that the state and the decision become NaN with it.
+    """
     lower, upper = jnp.concatenate([form.lower, form.low]), jnp.concatenate([form.upper, form.high])
     sides, equal = jnp.stack([upper, -lower]), lower == upper
-    return sides, jnp.isfinite(sides) & ~equal, equal
+    return sides, (sides != jnp.inf) & ~equal, equal
 
 
 def _signed(values: Float[Array, " sides"]) -> Float[Array, "2 sides"]:

@@ -222,6 +222,7 @@ class ParametrisedProgram(eqx.Module):
 
 
 def _smallest(values: Array, rows: Array) -> Any:
-    """The smallest of the values at rows, along the first axis; infinite where there is none."""
-    padded = jnp.concatenate([values, jnp.full(1, jnp.inf, values.dtype)])
-    return jnp.min(padded[rows], axis=0, initial=jnp.inf)
+    """The smallest of the values at rows, along the first axis; infinite where there is none, NaN where one is."""
+    known = jnp.concatenate([values, jnp.full(1, jnp.inf, values.dtype)])[rows]
+    # XLA's minimum over a batch, on a processor, may leave NaN out.
+    return jnp.where(jnp.any(jnp.isnan(known), axis=0), jnp.nan, jnp.min(known, axis=0, initial=jnp.inf))

@@ -60,8 +60,7 @@ def search(
         first_inverse: the inverse of its linear system, or of that of a program like it.
         tolerance: the residual at which a point is the solution.
     """
-    valid = jnp.all(jnp.stack([jnp.all(~jnp.isnan(leaf)) for leaf in jax.tree.leaves(form)]))
-    code = jnp.where(valid, jnp.where(crossed(form), INFEASIBLE, SEARCHING), STOPPED)
+    code = jnp.where(form.valid, jnp.where(crossed(form), INFEASIBLE, SEARCHING), STOPPED)
     found = Found(point, jnp.full((), jnp.inf, point.x.dtype), code, jnp.zeros((), jnp.int32))
     start = first_split(form, point)
 

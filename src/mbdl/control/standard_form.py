@@ -24,6 +24,12 @@ class StandardForm(eqx.Module):
     high: Float[Array, " variables"]
 
     @property
+    def valid(self) -> Bool[Array, ""]:
+        """Whether nothing is NaN, and nothing but sides infinite."""
+        sides = jnp.concatenate([self.lower, self.upper, self.low, self.high])
+        return all_finite((self.hessian, self.linear, self.matrix)) & ~jnp.any(jnp.isnan(sides))
+
+    @property
     def equalities(self) -> Bool[Array, " rows"]:
         """The rows whose sides are equal."""
         return self.lower == self.upper
@@ -78,7 +84,7 @@ def residual(form: StandardForm, point: Point, tolerance: Float[Array, ""]) -> F
     r"""How far a point is from the optimality conditions: the larger of the dual residual, relative to the largest of
     $P x$ and $q$, and the natural residuals $C x - \Pi_{[l, u]}(C x + y)$ and
     $x - \Pi_{[\underline x, \bar x]}(x + w)$, relative to the largest of $C x$ and $x$ (not below what rounding of the
-    gradient makes of zero). NaN for a point that is not finite."""
+    gradient makes of zero). NaN for a point that is not finite, or a form that is not valid."""
     curvature, pull = form.hessian @ point.x, form.matrix.T @ point.y
     values = form.matrix @ point.x
     slope = largest(curvature, form.linear)
@@ -89,7 +95,7 @@ def residual(form: StandardForm, point: Point, tolerance: Float[Array, ""]) -> F
     dual = largest(curvature + form.linear + pull + point.w)
     error = jnp.maximum(dual / positive(slope), largest(rows, bounds) / positive(size))
     # XLA's maximum over a batch, on a processor, may leave NaN out.
-    return jnp.where(all_finite(point), error, jnp.nan)
+    return jnp.where(form.valid & all_finite(point), error, jnp.nan)
 
 
 def largest(*vectors: Array) -> Array:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
-from mbdl.core import as_leaf
+from mbdl.core import all_finite, as_leaf
 from mbdl.core.checks import concrete, floating
 
 from .covariance import as_covariance, dense, symmetric
@@ -77,7 +77,7 @@ def stabilising_solution(F: Array, H: Array, Q: Array, R: Array) -> Float[Array,
     def going(carry: tuple[Array, Array, Array, Array]) -> Array:
         k, A, _, _ = carry
         # NaN ends the loop too: no comparison with it holds.
-        return (k < _DOUBLINGS) & (jnp.max(jnp.abs(A)) > jnp.finfo(F.dtype).eps)
+        return (k < _DOUBLINGS) & jnp.any(jnp.abs(A) > jnp.finfo(F.dtype).eps)
 
     def double(carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
         k, A, information, covariance = carry
@@ -93,8 +93,10 @@ def stabilising_solution(F: Array, H: Array, Q: Array, R: Array) -> Float[Array,
 
     first = (jnp.zeros((), jnp.int32), F.T, whitened.T @ whitened, symmetric(Q))
     _, A, _, predicted = jax.lax.while_loop(going, double, first)
-    # The closed loop's powers vanish for the stabilising solution, and only for it.
-    return jnp.where(jnp.max(jnp.abs(A)) <= jnp.finfo(F.dtype).eps, predicted, jnp.nan)
+    # The closed loop's powers vanish for the stabilising solution, and only for it. Entry by entry: XLA's maximum over
+    # a batch, on a processor, may leave NaN out.
+    vanished = jnp.all(jnp.abs(A) <= jnp.finfo(F.dtype).eps)
+    return jnp.where(vanished & all_finite((F, H, Q, R)), predicted, jnp.nan)
 
 
 @stabilising_solution.defjvp
@@ -139,10 +141,11 @@ def _summed(transition: Array, noise: Array) -> Array:
 
     def going(carry: tuple[Array, Array, Array]) -> Array:
         k, power, _ = carry
-        return (k < _DOUBLINGS) & (jnp.max(jnp.abs(power)) > jnp.finfo(power.dtype).eps)
+        return (k < _DOUBLINGS) & jnp.any(jnp.abs(power) > jnp.finfo(power.dtype).eps)
 
     def double(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         k, power, total = carry
         return k + 1, power @ power, total + power @ total @ power.T
 
-    return jax.lax.while_loop(going, double, (jnp.zeros((), jnp.int32), transition, noise))[2]
+    total = jax.lax.while_loop(going, double, (jnp.zeros((), jnp.int32), transition, noise))[2]
+    return jnp.where(all_finite(transition), total, jnp.nan)
