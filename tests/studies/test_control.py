@@ -11,10 +11,21 @@ from studies.tiny_control import TINY, assignments
 
 import mbdl
 from mbdl import control, report, studies
+from mbdl.report.photographs import file_uri
 from mbdl.studies.control import constrained_lqr, market, policies, portfolio, stochastic_control, supply_chain, vehicle
 from mbdl.studies.control.measures import cost_axis, difference, mean_of, shown
 from mbdl.studies.control.scoring import simulated
 from mbdl.studies.control.steering import AngleSteering, Steerable
+
+DRAWN = {
+    "lqr": "control 1",
+    "constrained-lqr": "control 1",
+    "supply-chain": "stock of node 4",
+    "portfolio": "value of the portfolio, of its first",
+    "vehicle": "east, m",
+    "stochastic-control": "position",
+}
+"""What is to be seen of a closed loop in the report of each study."""
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -43,7 +54,19 @@ def test_a_study_runs_and_its_table_is_what_was_simulated(name, tmp_path):
         for problem in run.memory["problems"]:
             for entry in problem.entries:
                 assert mbdl.spectrum(run.load_rule(f"{problem.name}-{entry.name}")).strategy == entry.strategy
-    assert (tmp_path / name / "report.html").exists()
+        # The runs in the page are those of the policies, one of them of what the study is about.
+        page = (tmp_path / name / "report.html").read_text()
+        pictures = [(problem, drawn) for problem in run.memory["problems"] for drawn in problem.drawn]
+        assert DRAWN[name] in {component for _, drawn in pictures for component in drawn.components}
+        for problem, drawn in pictures:
+            kept = drawn.name(problem.name)
+            assert file_uri(tmp_path / name / "figures" / f"trajectory-{kept}.png") in page
+            with np.load(tmp_path / name / run[kept]["file"]) as lines:
+                assert lines.files
+                for entry in lines.files:
+                    policy = run.load_rule(f"{problem.name}-{entry}")
+                    runs = simulated(run, problem, policy, problem.evaluations[0])
+                    np.testing.assert_allclose(lines[entry], drawn.values(runs), rtol=1e-4, atol=1e-6)
 
 
 def test_costs_in_decibels_have_the_error_of_paired_runs():

@@ -52,6 +52,7 @@ def collect(
                 for entry in problem.entries
                 for time in problem.times(entry)
             },
+            "foresight": {p.name: run[f"bound-{p.name}"] for p in problems if p.foresight is not None},
         },
         "timings": {"rules": _timings(run, problems, scored)},
     }
@@ -123,6 +124,9 @@ def _table(run: Run, problem: Problem, scored: dict[str, Any]) -> dict[str, Any]
         )
     for name, cells in _bounds(problem).items():
         rows.append({"name": f"bound-{name}", "title": name, "strategy": "model-based", "cells": cells})
+    if problem.foresight is not None:
+        cells = _foreseen(run, problem, scored)
+        rows.append({"name": "foresight", "title": "lower bound, foresight", "strategy": "model-based", "cells": cells})
     caption = (
         "Mean cost of a stage ± its standard error over runs; all policies meet the same noise, and the differences "
         "are of the same runs. Kept is the step that costs least on other runs. Training: from the first policy to "
@@ -142,6 +146,17 @@ def _bounds(problem: Problem) -> dict[str, dict[str, float]]:
         for name, value in bounds.items():
             names[name][evaluation] = float(f"{value:.6g}")
     return names
+
+
+def _foreseen(run: Run, problem: Problem, scored: dict[str, Any]) -> dict[str, Any]:
+    """The mean of what the runs cost at least, and how far that is from the reference."""
+    cells: dict[str, Any] = {}
+    for evaluation in problem.evaluations:
+        least = np.asarray(run[f"bound-{problem.name}"][evaluation.name])
+        reference = costs_of(scored[problem.reference], evaluation)
+        cells[evaluation.name] = shown(problem, least)
+        cells[f"{evaluation.name}-less"] = difference(problem, least, reference)
+    return cells
 
 
 def _published(problems: Sequence[Problem], scored: dict[str, Any]) -> list[dict[str, Any]]:

@@ -209,6 +209,8 @@ def study_results(run: Run) -> dict[str, Any]:
         f"one, searched in turn on {run.settings.tuning_runs} runs of their own. The first guess is γ = 15, n = 1.",
         "The utility of a month is its gain, a loss twice; the cost is its negative. Weights are of the whole, so that "
         "the size of the portfolio does not matter.",
+        "No lower bound of the cost is known: one who knew the returns in advance would borrow without limit, and "
+        "gain without limit.",
     ]
     return collect(run, "A portfolio, before and after learning", statements, problems_of(run, problems))
 

@@ -107,6 +107,8 @@ class Problem:
         evaluations: the simulations on which they are scored.
         constraints: what has to be kept.
         bounds: lower bounds of the cost, by what they are; under the name of an evaluation, which they hold for.
+        foresight: of simulated runs, the least cost of each for one who knows their noise in advance,
+            `(trajectories) -> [runs]`. No policy that keeps the constraints costs less in any run.
         published: published costs by the name of an entry, of an evaluation; under its name.
         unit: of the cost.
         digits: decimals of a cost in a table.
@@ -124,6 +126,7 @@ class Problem:
     evaluations: Sequence[Evaluation]
     constraints: control.Constraints | None = None
     bounds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    foresight: Callable[[control.Trajectories], Any] | None = None
     published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     unit: str = ""
     digits: int = 4

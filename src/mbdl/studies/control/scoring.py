@@ -51,3 +51,16 @@ def score(run: Run, problem: Problem, policy: Any) -> dict[str, Any]:
     jax.block_until_ready(simulated(run, problem, policy, first).costs)
     found["microseconds_per_decision"] = round(1e6 * (time.perf_counter() - begin) / (first.runs * first.steps), 3)
     return found
+
+
+def least_costs(run: Run, problem: Problem, policy: Any) -> dict[str, list[float]]:
+    """The least cost of each test run for one who knows its noise in advance, by evaluation.
+
+    A policy is simulated for the noise that its runs have met, which is that of every other policy's runs.
+    """
+    assert problem.foresight is not None
+    found = {}
+    for evaluation in problem.evaluations:
+        costs = problem.foresight(simulated(run, problem, policy, evaluation))
+        found[evaluation.name] = [float(f"{cost:.8g}") for cost in costs]
+    return found

@@ -9,7 +9,7 @@ import numpy as np
 
 from mbdl.studies.control.curves import Curve
 from mbdl.studies.control.problem import Problem
-from mbdl.studies.control.scoring import score, simulated
+from mbdl.studies.control.scoring import least_costs, score, simulated
 from mbdl.studies.control.training import find, rule_name
 from mbdl.studies.study import Run, Stage
 
@@ -29,6 +29,9 @@ def stages(run: Run, problems: Problems, curves: Sequence[Curve] = ()) -> list[S
                 listed.append(Stage(f"find-{name}", title, finding, cost))
                 scoring = _in_double(partial(_score, problems, index, entry.name, time))
                 listed.append(Stage(f"score-{name}", f"{title}, scoring", scoring, 5))
+        if problem.foresight is not None:
+            bounding = _in_double(partial(_bound, problems, index))
+            listed.append(Stage(f"bound-{problem.name}", f"{problem.title}: its runs, known in advance", bounding, 10))
         for which, drawn in enumerate(problem.drawn):
             drawing = _in_double(partial(_keep_run, problems, index, which))
             title = f"{problem.title}: a {'path' if drawn.path else 'run'}"
@@ -75,6 +78,12 @@ def _find(problems: Problems, index: int, name: str, time: int, run: Run) -> dic
 def _score(problems: Problems, index: int, name: str, time: int, run: Run) -> dict[str, Any]:
     problem = _problems(run, problems)[index]
     return score(run, problem, run.load_rule(rule_name(problem, problem.entry(name), time)))
+
+
+def _bound(problems: Problems, index: int, run: Run) -> dict[str, list[float]]:
+    """The least cost of each test run for one who knows it in advance, by evaluation."""
+    problem = _problems(run, problems)[index]
+    return least_costs(run, problem, run.load_rule(rule_name(problem, problem.entry(problem.reference))))
 
 
 def _keep_run(problems: Problems, index: int, which: int, run: Run) -> dict[str, Any]:

@@ -192,6 +192,8 @@ def study_results(run: Run) -> dict[str, Any]:
         "The neural policy decides the acceleration and the tangent of the steering angle, both clipped at their "
         "bounds. Predictive control keeps |a| ≤ 2 and |z| ≤ 0.4 itself, and is clipped to the bound of the steering.",
         "The published costs are means of 100 runs, with the errors not stated.",
+        "No lower bound of the cost is known but zero: even for one who knows the road in advance, the problem is not "
+        "convex.",
     ]
     return collect(run, "A vehicle on a road, along the spectrum", statements, problems_of(run, problems))
 
