@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -16,7 +17,7 @@ from .inputs import Inputs, Moment, as_inputs
 from .kalman_gain import KalmanGain, whitener_of
 from .linear import LinearGaussian
 from .linearised import FilterMemory, first_memory, linearised_step
-from .steps import checked, seen, unless, zero_if
+from .steps import checked, seen
 
 
 class ParallelKalmanFilter(AbstractFilter):
@@ -77,14 +78,15 @@ class ParallelKalmanFilter(AbstractFilter):
         start = nothing._replace(b=first.mean, C=first.gain)
         elements = jax.tree.map(lambda leaf, value: leaf.at[0].set(value), elements, start)
         filtered = jax.lax.associative_scan(_combined, elements)
-        # One step of the sequential filter from each of its memories gives everything else.
+        # Beside the means and covariances, a step of the sequential filter from each of its memories gives all.
         before = FilterMemory(
             times,
             jnp.concatenate([memory.mean[None], filtered.b[:-1]]),
             jnp.concatenate([memory.gain[None], filtered.C[:-1]]),
         )
-        after, estimates = jax.vmap(self.step)(before, inputs)
-        return jax.tree.map(lambda leaf: leaf[-1], after), estimates
+        _, estimates = jax.vmap(self.step)(before, inputs)
+        estimates = eqx.tree_at(lambda e: (e.mean, e.covariance), estimates, (filtered.b, filtered.C))
+        return FilterMemory(memory.time + steps, filtered.b[-1], filtered.C[-1]), estimates
 
 
 class _Element(NamedTuple):
@@ -98,15 +100,14 @@ class _Element(NamedTuple):
 
 
 def _element(model: LinearGaussian, time: Array, x: Any) -> _Element:
+    """The element of an observation that is not the first; that of the first is known otherwise."""
     inputs: Inputs = checked(model, x)
     moment = Moment(time, inputs.control, inputs.duration)
-    begins = model.begins(moment)
     zero = jnp.zeros_like(model.initial_mean)
     identity = jnp.eye(model.state_size, dtype=zero.dtype)
-    F = unless(begins, identity, model.transit_jacobian(zero, moment))
-    u = unless(begins, zero, model.transit(zero, moment))
+    F, u = model.transit_jacobian(zero, moment), model.transit(zero, moment)
     H = seen(model.observe_jacobian(zero, moment), inputs.present)
-    Q = dense(zero_if(begins, model.process_noise_at(moment)))
+    Q = dense(model.process_noise_at(moment))
     R = dense(masked_noise(model.observation_noise_at(moment), inputs.present))
     W = whitener_of(symmetric(H @ Q @ H.T + R))
     innovation = seen(inputs.observation, inputs.present) - H @ u
@@ -130,13 +131,16 @@ def _combined(early: _Element, late: _Element) -> _Element:
 def _combined_pair(early: _Element, late: _Element) -> _Element:
     A, b, C, eta, J = early
     size = len(b)
-    mixed = jnp.eye(size, dtype=b.dtype) + C @ late.J
-    known = jnp.linalg.solve(mixed, jnp.concatenate([A, C, (b + C @ late.eta)[:, None]], axis=1))
-    moved, spread, mean = known[:, :size], known[:, size:-1], known[:, -1]
+    # Only what holds an observation is a vector: of a linear model all sequences of a batch share the matrices.
+    known = jnp.linalg.solve(jnp.eye(size, dtype=b.dtype) + C @ late.J, jnp.concatenate([A, C], axis=1))
+    moved = known[:, :size]
+    ahead = late.A @ known
+    told, expected = jnp.split(jnp.concatenate([late.J, late.A]) @ b, 2)
+    news = jnp.concatenate([ahead[:, size:], moved.T]) @ (late.eta - told)
     return _Element(
-        A=late.A @ moved,
-        b=late.A @ mean + late.b,
-        C=symmetric(late.A @ spread @ late.A.T + late.C),
-        eta=moved.T @ (late.eta - late.J @ b) + eta,
+        A=ahead[:, :size],
+        b=expected + news[:size] + late.b,
+        C=symmetric(ahead[:, size:] @ late.A.T + late.C),
+        eta=news[size:] + eta,
         J=symmetric(moved.T @ late.J @ A + J),
     )
