@@ -8,7 +8,11 @@ import os
 import platform
 from pathlib import Path
 
-NAMES = ("lasso", "unfolded", "lista", "convolution", "filters", "kalmannet", "qp", "policies", "latency")
+NAMES = (
+    *("lasso", "unfolded", "lista", "convolution"),
+    *("filters", "nonlinear", "parallel", "kalmannet"),
+    *("qp", "policies", "latency"),
+)
 PACKAGES = ("mbdl", "jax", "torch", "deepinv", "scikit-learn", "dynamax", "filterpy", "cvxpylayers", "qpax")
 
 

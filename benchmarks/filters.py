@@ -49,13 +49,10 @@ def run(
         for size in sizes:
             for count in (many, few):
                 model, ys = problem(size, steps=steps, runs=count)
-                program = ours(model, ys, output)
-                contenders = [
-                    Contender("mbdl", lambda p=program: p),
-                    _compared("dynamax", dynamax, model, ys, output, program),
-                ]
+                own = ours(model, ys, output)
+                contenders = [Contender("mbdl", lambda p=own: p), compared("dynamax", dynamax, model, ys, output, own)]
                 if count == few:
-                    contenders.append(_compared("filterpy", filterpy, model, ys, output, program))
+                    contenders.append(compared("filterpy", filterpy, model, ys, output, own))
                 title = f"Linear model, {size} states, T = {steps}, {count} trajectories: {output}"
                 yield title, measure(contenders, rounds=rounds)
 
@@ -83,20 +80,13 @@ def ours(model: tracking.LinearGaussian, ys: jax.Array, output: str) -> Callable
         estimates = rule(y)
         return (estimates.mean, estimates.covariance) if output == OUTPUTS[2] else (estimates.mean,)
 
-    return _program(one, ys)
+    return program(one, ys)
 
 
 def dynamax(model: tracking.LinearGaussian, ys: jax.Array, output: str) -> Callable[[], tuple]:
     """A program of dynamax."""
     library = peers.dynamax()
-    parameters = library.make_lgssm_params(
-        model.initial_mean,
-        model.initial_covariance,
-        model.transition,
-        model.process_noise,
-        model.observation,
-        model.observation_noise,
-    )
+    parameters = peer_parameters(model)
 
     def one(y: jax.Array) -> tuple:
         if output == OUTPUTS[0]:
@@ -105,7 +95,19 @@ def dynamax(model: tracking.LinearGaussian, ys: jax.Array, output: str) -> Calla
         covariances = (posterior.smoothed_covariances,) if output == OUTPUTS[2] else ()
         return (posterior.smoothed_means, *covariances)
 
-    return _program(one, ys)
+    return program(one, ys)
+
+
+def peer_parameters(model: tracking.LinearGaussian) -> Any:
+    """A model as dynamax takes it."""
+    return peers.dynamax().make_lgssm_params(
+        model.initial_mean,
+        model.initial_covariance,
+        model.transition,
+        model.process_noise,
+        model.observation,
+        model.observation_noise,
+    )
 
 
 def filterpy(model: tracking.LinearGaussian, ys: jax.Array, output: str) -> Callable[[], tuple]:
@@ -143,21 +145,28 @@ def difference(theirs: tuple, expected: tuple) -> float:
     return max(float(np.max(np.abs(a - b)) / np.max(np.abs(b))) for a, b in pairs)
 
 
-def _program(one: Callable[[jax.Array], tuple], ys: jax.Array) -> Callable[[], tuple]:
+def program(one: Callable[[jax.Array], tuple], ys: jax.Array) -> Callable[[], tuple]:
+    """A program of one trajectory, mapped over all and compiled."""
     compiled = jax.jit(jax.vmap(one))
     return lambda: compiled(ys)
 
 
-def _compared(
+def compared(
     name: str, make: Callable, model: Any, ys: jax.Array, output: str, expected: Callable[[], tuple]
 ) -> Contender:
+    """A peer, whose outputs are compared with the library's before it is timed.
+
+    Raises:
+        AssertionError: when it is built, if they differ.
+    """
+
     def build() -> Callable[[], tuple]:
-        program = make(model, ys, output)
-        largest = difference(program(), expected())
+        theirs = make(model, ys, output)
+        largest = difference(theirs(), expected())
         if not largest < TOLERANCE:
             raise AssertionError(f"{name} computes something else: its {output} differ by {largest:.1e}")
         contender.note = f"differs by {largest:.0e}"
-        return program
+        return theirs
 
     contender = Contender(name, build)
     return contender

@@ -1,5 +1,6 @@
 """The peers, imported only when they are asked for, and the same models in plain PyTorch and in deepinv."""
 
+import importlib
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -44,13 +45,12 @@ def deepinv() -> Any:
     return deepinv
 
 
-def dynamax() -> Any:
-    """dynamax's inference for linear Gaussian models, or `Missing`."""
+def dynamax(module: str = "linear_gaussian_ssm.inference") -> Any:
+    """A module of dynamax, by default its inference for linear Gaussian models, or `Missing`."""
     try:
-        from dynamax.linear_gaussian_ssm import inference
+        return importlib.import_module(f"dynamax.{module}")
     except Exception as error:
         raise Missing(f"cannot be imported ({type(error).__name__}: {error})") from error
-    return inference
 
 
 def filterpy() -> Any:

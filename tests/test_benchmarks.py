@@ -19,7 +19,7 @@ def _importable(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT))
     from benchmarks import peers, timing
 
-    def missing():
+    def missing(*modules):
         raise timing.Missing("not installed")
 
     for peer in ("torch", "deepinv", "dynamax", "filterpy", "cvxpylayers", "qpax"):
@@ -40,7 +40,7 @@ def test_contenders_alternate_and_ratios_are_of_the_same_round():
     def contender(name):
         return timing.Contender(name, lambda: lambda: calls.append(name))
 
-    def missing():
+    def missing(*modules):
         raise timing.Missing("not installed")
 
     measured = timing.measure([contender("a"), timing.Contender("gone", missing), contender("b")], rounds=3, pause=0.0)
@@ -189,6 +189,29 @@ def test_filters_are_measured_without_their_peers():
         assert all("not installed" in m.reason for name, m in table.items() if name != "mbdl")
 
 
+def test_further_filters_are_measured_without_their_peer():
+    from benchmarks import nonlinear, parallel
+
+    for tables, outputs in (
+        (nonlinear.run(rounds=1, steps=3, many=3, few=2, outputs=nonlinear.OUTPUTS[1::2]), 6),
+        (parallel.run(rounds=1, sizes=(2,), lengths=((2, 3), (3, 4))), 6),
+    ):
+        measured = _by_name(tables)
+        assert len(measured) == outputs
+        assert all(len(table["mbdl"].times) == 1 for table in measured)
+        assert all("not installed" in table["dynamax"].reason for table in measured)
+
+
+def test_what_is_measured_in_parallel_is_what_is_measured_in_sequence():
+    from benchmarks import filters, parallel
+
+    model, ys = filters.problem(2, steps=5, runs=3)
+    for output in filters.OUTPUTS:
+        pairs = zip(parallel.ours(model, ys, output)(), filters.ours(model, ys, output)(), strict=True)
+        for one, other in pairs:
+            np.testing.assert_allclose(one, other, atol=1e-5)
+
+
 def test_what_is_measured_of_filters_is_the_posterior_of_all_states():
     from benchmarks import filters
 
@@ -312,8 +335,8 @@ def test_the_command_lists_what_there_is(capsys):
     with pytest.raises(SystemExit):
         command.main(["nonsense"])
     assert (
-        "unknown: nonsense; there are lasso, unfolded, lista, convolution, filters, kalmannet, qp"
-        in capsys.readouterr().err
+        "unknown: nonsense; there are lasso, unfolded, lista, convolution, filters, nonlinear, parallel, kalmannet, "
+        "qp, policies, latency" in capsys.readouterr().err
     )
     settings = command.machine(False)
     assert "torch" in settings["Packages"]

@@ -82,16 +82,20 @@ def test_the_gain_covariance_is_differentiable_where_it_is_a_multiple_of_the_ide
     np.testing.assert_allclose(jax.grad(value)(0.0), numeric, rtol=1e-7)
 
 
-def test_the_calibrated_covariance_begins_at_the_nominal_one_and_is_calibrated_by_training():
-    """A model that thinks its observations ten times as good as they are is told so by the errors."""
+@pytest.mark.parametrize("learned", [False, True])
+def test_the_calibrated_covariance_begins_at_the_nominal_one_and_is_calibrated_by_training(learned):
+    """A model that thinks its observations ten times as good as they are is told so by the errors, the gain too."""
     truth, model = linear(observation_noise=4 * jnp.eye(3)), linear(observation_noise=0.04 * jnp.eye(3))
     ys, states = tracking.simulate(truth, jax.random.key(1), steps=10, runs=400)
     readout = tracking.CalibratedCovariance(2, 3, key=jax.random.key(2))
-    start = tracking.KalmanFilter(model, tracking.WithCovariance(tracking.KalmanGain(), readout))
+    kalmannet = tracking.KalmanNet(model, key=jax.random.key(4), nominal=tracking.KalmanGain())
+    gain = kalmannet.gain if learned else tracking.KalmanGain()
+    start = tracking.KalmanFilter(model, tracking.WithCovariance(gain, readout))
     nominal = tracking.KalmanFilter(model)
     np.testing.assert_allclose(start(ys[0]).covariance, nominal(ys[0]).covariance, rtol=1e-4)
     risk = mbdl.supervised((ys[:200], states[:200]), tracking.negative_log_likelihood)
-    trained = mbdl.fit(start, risk, optax.adam(0.03), steps=150, batch_size=40, key=jax.random.key(3)).rule
+    rate = 0.003 if learned else 0.03
+    trained = mbdl.fit(start, risk, optax.adam(rate), steps=150, batch_size=40, key=jax.random.key(3)).rule
 
     def squares(rule):
         """The normalised squared errors of unseen runs, whose expectation is the number of states, 2."""
