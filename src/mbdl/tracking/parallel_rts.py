@@ -77,7 +77,8 @@ class ParallelRTSSmoother(AbstractSmoother):
         spreads = jax.tree.map(lambda every, of_last: jnp.concatenate([every, of_last[-1:]]), rest, last)
         _, means, spreads = jax.lax.associative_scan(jax.vmap(_composed), (gains, offsets, spreads), reverse=True)
         covariances = jax.vmap(dense)(spreads)
-        return assembled(filtered, means[:-1], covariances[:-1], covariances[1:] @ jnp.swapaxes(G, 1, 2))
+        cross = covariances[1:] @ jnp.swapaxes(G, 1, 2)
+        return assembled(filtered, means[:-1], covariances[0], covariances[1:], cross)
 
 
 def _composed(late: tuple[Array, Array, Any], early: tuple[Array, Array, Any]) -> tuple[Array, Array, Any]:

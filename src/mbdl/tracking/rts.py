@@ -140,8 +140,9 @@ def smoothed_back(
             before = _in_one_product(G, transition, mean, smoothed, moved)
         else:
             before = mean + G @ (smoothed - now.predicted_mean)
-        known = before_covariance is not None
-        outputs = before, dense(before_covariance), dense(smoothed_covariance) @ G.T if known else None
+        # A covariance that came in, not the one that goes out: all of them are then arrays of the loop.
+        later_covariance = None if before_covariance is None else dense(smoothed_covariance)
+        outputs = before, later_covariance, None if later_covariance is None else later_covariance @ G.T
         return (memory, before, smoothed, before_covariance), outputs
 
     ahead = at_once(moments, mean, covariance, filtered, None if factors is None else factors[:-1])
@@ -159,8 +160,9 @@ def smoothed_back(
     elif not isinstance(held, Factor):
         carry = (*carry[:3], last.covariance)  # a gain that holds no factors, behind a filter that does
     carry, backwards = loop(back, carry, xs, length=steps - 1, reverse=True)
-    _, first = back(carry, initial)
-    return assembled(filtered, *jax.tree.map(_preceded, first, backwards))
+    (_, _, _, initial_covariance), first = back(carry, initial)
+    means, covariances, cross = jax.tree.map(_preceded, first, backwards)
+    return assembled(filtered, means, dense(initial_covariance), covariances, cross)
 
 
 def _in_one_product(G: Array, transition: Array, mean: Array, smoothed: Array, moved: Array | None) -> Array:

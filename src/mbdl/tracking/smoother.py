@@ -83,10 +83,14 @@ def estimates_before(
     return mean, jnp.concatenate([dense(model.initial_covariance)[None], filtered.covariance[:-1]])
 
 
-def assembled(filtered: Estimates, means: Array, covariances: Array | None, cross: Array | None) -> Smoothed:
-    """The result from the smoothed states before each observation; the last state is the filter's."""
+def assembled(
+    filtered: Estimates,
+    means: Array,
+    initial_covariance: Array | None,
+    covariances: Array | None,
+    cross: Array | None,
+) -> Smoothed:
+    """The result from the smoothed states before each observation, the last being the filter's, and what goes with the
+    initial state and with each observation."""
     mean = jnp.concatenate([means[1:], filtered.mean[-1:]])
-    if covariances is None or filtered.covariance is None:
-        return Smoothed(mean, None, None, means[0], None, filtered)
-    covariance = jnp.concatenate([covariances[1:], filtered.covariance[-1:]])
-    return Smoothed(mean, covariance, cross, means[0], covariances[0], filtered)
+    return Smoothed(mean, covariances, cross, means[0], initial_covariance, filtered)

@@ -25,6 +25,7 @@ class Training:
             `(key, runs) -> risk`.
         recorded: that number of runs.
         objective: what that risk is.
+        horizon: stages of a run; those of the problem by default.
     """
 
     optimiser: optax.GradientTransformation
@@ -33,6 +34,7 @@ class Training:
     risk: Callable[[PRNGKeyArray, int], Any] | None = None
     recorded: int = 0
     objective: str = ""
+    horizon: int | None = None
 
 
 @dataclass(frozen=True)

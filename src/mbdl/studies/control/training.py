@@ -62,7 +62,8 @@ def train(
     """
     how = entry.training
     assert how is not None
-    closed = partial(control.closed_loop, problem.system, problem.cost, horizon=problem.horizon)
+    horizon = problem.horizon if how.horizon is None else how.horizon
+    closed = partial(control.closed_loop, problem.system, problem.cost, horizon=horizon)
     validation = closed(runs=run.settings.validation_runs, key=run.key(problem.name, "validation"))
     key = _key(run, problem, entry, time, "training")
     if how.risk is not None:
