@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import mbdl
 from mbdl import control, networks, tracking
 from mbdl.studies.control.steering import AngleSteering, Steerable
+from mbdl.studies.control.vehicle import OnRoad
 
 
 def _dtype():
@@ -269,6 +270,11 @@ def angle_steering():
     return AngleSteering(control.LinearFeedback(0.5 * _normal(42, 2, 6)), 2.8), road()
 
 
+def on_road():
+    middle, size = _normal(43, 5), 1.0 + _normal(44, 5) ** 2
+    return OnRoad(control.LinearFeedback(0.5 * _normal(45, 2, 5)), middle, size), road()
+
+
 def prediction():
     return control.Prediction(nonlinear()), (_normal(9, 2), _normal(26, 1), jnp.asarray(3))
 
@@ -319,6 +325,7 @@ RULES = {
     "LinearPredictiveControl": linear_predictive,
     "LinearPredictiveControl, softened": linear_predictive_softened,
     "LinearPredictiveControl, states": linear_predictive_in_states,
+    "OnRoad": on_road,
     "OperatorSplitting": operator_splitting,
     "Prediction": prediction,
     "PredictiveControl": predictive,

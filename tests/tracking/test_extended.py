@@ -157,9 +157,7 @@ def test_where_it_diverged_is_told(make):
     step = int(course.diverged_at)
     assert step in (4, 5)
     assert bool(course.status == mbdl.Status.diverged)
-    with pytest.raises(
-        ValueError, match=f"first at step {step} of 8. .* the filter diverged. .* raise the pro"
-    ):
+    with pytest.raises(ValueError, match=f"first at step {step} of 8. .* the filter diverged. .* raise the pro"):
         filter(jnp.zeros((8, 1)))
 
 
