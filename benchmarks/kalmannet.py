@@ -70,8 +70,13 @@ def run(
         yield title, learning(count, steps=steps, batch=batch, runs=runs)
 
 
+def constant(model: Any, *, key: jax.Array) -> Any:
+    """KalmanNet around a constant gain, which the peers are given as numbers."""
+    return tracking.KalmanNet(model, nominal=tracking.SteadyStateGain(), key=key)
+
+
 def problem(
-    system: System, *, steps: int, batch: int, kind: Callable[..., Any] = tracking.KalmanNet
+    system: System, *, steps: int, batch: int, kind: Callable[..., Any] = constant
 ) -> tuple[Any, jax.Array, jax.Array]:
     """The filter or smoother with its learned gain, observations and states."""
     if system == "linear 2×2":

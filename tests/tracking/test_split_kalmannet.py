@@ -22,7 +22,7 @@ def test_the_untrained_filter_is_that_of_the_steady_state_gain():
 
 def test_the_untrained_gain_of_a_nonlinear_model_is_that_of_the_current_linearisation():
     model = nonlinear()
-    estimates = tracking.SplitKalmanNet(model, key=KEY)(observations())
+    estimates = tracking.SplitKalmanNet(model, key=KEY, nominal=tracking.SteadyStateGain())(observations())
     P, moment = tracking.SteadyStateGain().init(model).uncertainty.predicted, tracking.Moment(jnp.asarray(0))
     for predicted, innovation, mean in zip(estimates.predicted_mean, estimates.innovation, estimates.mean, strict=True):
         H = model.observe_jacobian(predicted, moment)
@@ -67,10 +67,11 @@ def test_it_needs_a_nominal_gain_with_covariances():
         tracking.KalmanFilter(linear(), gain)(observations())
 
 
-def test_a_model_that_varies_in_time_needs_a_gain_that_does():
+def test_of_a_model_that_varies_in_time_it_corrects_the_gain_that_does():
     model = linear(transition=tracking.TimeVarying(jnp.stack([0.5 * jnp.eye(2)] * 4)))
+    constant = tracking.SplitKalmanNet(model, key=jax.random.key(0), nominal=tracking.SteadyStateGain())
     with pytest.raises(ValueError, match="transition of the model varies .* use tracking.KalmanGain"):
-        tracking.SplitKalmanNet(model, key=jax.random.key(0))(observations()[:4])
-    rule = tracking.SplitKalmanNet(model, key=jax.random.key(0), nominal=tracking.KalmanGain())
+        constant(observations()[:4])
+    rule = tracking.SplitKalmanNet(model, key=jax.random.key(0))
     expected = tracking.KalmanFilter(model)(observations()[:4]).mean
     np.testing.assert_allclose(rule(observations()[:4]).mean, expected, rtol=1e-4, atol=1e-5)
