@@ -72,7 +72,8 @@ def _in_space(trajectory: dict[str, Any], arrays: dict[str, np.ndarray], theme: 
     low, high = truth.min(0), truth.max(0)
     room = 0.08 * (high - low)
     for index, line in enumerate(lines):
-        axes: Any = figure.add_subplot(rows, COLUMNS, index + 1, projection="3d", facecolor=theme.ground)
+        # Without a ground of its own: it would cover the last label of the picture to the left.
+        axes: Any = figure.add_subplot(rows, COLUMNS, index + 1, projection="3d", facecolor="none")
         if index:
             axes.plot(*truth.T, color=theme.grid, linewidth=0.9)
         dotted = line.get("points", False)
