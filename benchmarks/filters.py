@@ -72,9 +72,16 @@ def problem(size: int, *, steps: int, runs: int) -> tuple[tracking.LinearGaussia
     return model, tracking.simulate(model, jax.random.key(0), steps=steps, runs=runs).observations
 
 
-def ours(model: tracking.LinearGaussian, ys: jax.Array, output: str) -> Callable[[], tuple]:
+def ours(
+    model: tracking.LinearGaussian,
+    ys: jax.Array,
+    output: str,
+    *,
+    filter: Callable[..., Any] = tracking.KalmanFilter,
+    smoother: Callable[..., Any] = tracking.RTSSmoother,
+) -> Callable[[], tuple]:
     """A program of the library."""
-    rule = tracking.KalmanFilter(model) if output == OUTPUTS[0] else tracking.RTSSmoother(model)
+    rule = filter(model) if output == OUTPUTS[0] else smoother(model)
 
     def one(y: jax.Array) -> tuple:
         estimates = rule(y)
@@ -83,10 +90,19 @@ def ours(model: tracking.LinearGaussian, ys: jax.Array, output: str) -> Callable
     return program(one, ys)
 
 
-def dynamax(model: tracking.LinearGaussian, ys: jax.Array, output: str) -> Callable[[], tuple]:
-    """A program of dynamax."""
-    library = peers.dynamax()
-    parameters = peer_parameters(model)
+def dynamax(
+    model: tracking.LinearGaussian, ys: jax.Array, output: str, *, module: str = "linear_gaussian_ssm.inference"
+) -> Callable[[], tuple]:
+    """A program of one of dynamax's modules."""
+    library = peers.dynamax(module)
+    parameters = peers.dynamax().make_lgssm_params(
+        model.initial_mean,
+        model.initial_covariance,
+        model.transition,
+        model.process_noise,
+        model.observation,
+        model.observation_noise,
+    )
 
     def one(y: jax.Array) -> tuple:
         if output == OUTPUTS[0]:
@@ -96,18 +112,6 @@ def dynamax(model: tracking.LinearGaussian, ys: jax.Array, output: str) -> Calla
         return (posterior.smoothed_means, *covariances)
 
     return program(one, ys)
-
-
-def peer_parameters(model: tracking.LinearGaussian) -> Any:
-    """A model as dynamax takes it."""
-    return peers.dynamax().make_lgssm_params(
-        model.initial_mean,
-        model.initial_covariance,
-        model.transition,
-        model.process_noise,
-        model.observation,
-        model.observation_noise,
-    )
 
 
 def filterpy(model: tracking.LinearGaussian, ys: jax.Array, output: str) -> Callable[[], tuple]:

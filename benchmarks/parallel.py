@@ -3,17 +3,13 @@
 The linear model of `filters`, single precision; both sides scan associatively over time and return the same.
 """
 
-from collections.abc import Callable
-
-import jax
+from functools import partial
 
 from mbdl import tracking
 
-from . import peers
-from .filters import compared, peer_parameters, problem, program
+from . import filters
+from .filters import OUTPUTS, compared, problem
 from .timing import Contender, Tables, measure
-
-OUTPUTS = ("filtered means", "smoothed means", "smoothed means and covariances")
 
 
 def run(
@@ -44,27 +40,5 @@ def run(
                 yield title, measure(contenders, rounds=rounds)
 
 
-def ours(model: tracking.LinearGaussian, ys: jax.Array, output: str) -> Callable[[], tuple]:
-    """A program of the library."""
-    smooths = output != OUTPUTS[0]
-    rule = (tracking.ParallelRTSSmoother if smooths else tracking.ParallelKalmanFilter)(model)
-
-    def one(y: jax.Array) -> tuple:
-        estimates = rule(y)
-        return (estimates.mean, estimates.covariance) if output == OUTPUTS[2] else (estimates.mean,)
-
-    return program(one, ys)
-
-
-def dynamax(model: tracking.LinearGaussian, ys: jax.Array, output: str) -> Callable[[], tuple]:
-    """A program of dynamax."""
-    library, parameters = peers.dynamax("linear_gaussian_ssm.parallel_inference"), peer_parameters(model)
-
-    def one(y: jax.Array) -> tuple:
-        if output == OUTPUTS[0]:
-            return (library.lgssm_filter(parameters, y).filtered_means,)
-        posterior = library.lgssm_smoother(parameters, y)
-        covariances = (posterior.smoothed_covariances,) if output == OUTPUTS[2] else ()
-        return (posterior.smoothed_means, *covariances)
-
-    return program(one, ys)
+ours = partial(filters.ours, filter=tracking.ParallelKalmanFilter, smoother=tracking.ParallelRTSSmoother)
+dynamax = partial(filters.dynamax, module="linear_gaussian_ssm.parallel_inference")
