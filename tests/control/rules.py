@@ -183,6 +183,14 @@ def operator_splitting():
     return control.OperatorSplitting(penalty=0.5, relaxation=1.5, iterations=4), program()
 
 
+def operator_splitting_from_a_point():
+    """Begins where it is told to, within the bounds."""
+    dtype = _dtype()
+    given = control.PrimalDual(0.1 * _normal(34, 4), 0.1 * _normal(35, 3), 0.1 * _normal(36, 4))
+    given = jax.tree.map(lambda leaf: leaf.astype(dtype), given)
+    return control.OperatorSplitting(penalty=0.5, relaxation=1.5, initial=given, iterations=4), program()
+
+
 def interior_point():
     return control.InteriorPoint(fraction=0.9, iterations=4), program()
 
@@ -327,6 +335,7 @@ RULES = {
     "LinearPredictiveControl, states": linear_predictive_in_states,
     "OnRoad": on_road,
     "OperatorSplitting": operator_splitting,
+    "OperatorSplitting, from a point": operator_splitting_from_a_point,
     "Prediction": prediction,
     "PredictiveControl": predictive,
     "PredictiveControl, unfolded": predictive_unfolded,

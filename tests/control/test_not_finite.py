@@ -12,7 +12,7 @@ from control.programs import stack
 
 import mbdl
 from mbdl import control, tracking
-from mbdl.control.standard_form import Point, residual, standard_form
+from mbdl.control.standard_form import PrimalDual, residual, standard_form
 
 SIZE, COUNT = 60, 85
 BAD = np.arange(COUNT) % 7 == 3
@@ -78,7 +78,7 @@ def test_a_program_that_is_not_finite_in_any_part_is_not_solved_and_spoils_no_ot
 @pytest.mark.parametrize("part", ["linear", "side"])
 def test_no_residual_is_told_of_a_form_that_is_not_finite(part):
     program = control.QuadraticProgram(np.eye(SIZE), np.ones(SIZE), bounds=(-np.ones(SIZE), np.ones(SIZE)))
-    solution = Point(-jnp.ones(SIZE), jnp.zeros(0), jnp.zeros(SIZE))
+    solution = PrimalDual(-jnp.ones(SIZE), jnp.zeros(0), jnp.zeros(SIZE))
 
     def found(value):
         form, spoil = standard_form(program), jnp.full(SIZE, value)

@@ -1,5 +1,6 @@
 """Operator splitting and the interior-point method as solvers of the core."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -66,6 +67,88 @@ def test_an_unfolded_splitting_learns_its_penalties(x64):
     for _ in range(100):
         learned, state, value = step(learned, state)
     assert float(value) < 0.3 * float(first)
+
+
+def family(shift):
+    """Programs that differ in where they pull."""
+    program = draw(0)
+    return eqx.tree_at(lambda p: p.linear, program, program.linear + shift)
+
+
+def test_begins_at_a_given_point(x64):
+    program = draw(0)
+    exact = SOLVE(program)
+    given = control.OperatorSplitting(initial=exact.point, iterations=1)
+    np.testing.assert_allclose(given(program), exact.x, atol=1e-9)
+    assert np.max(np.abs(control.OperatorSplitting(iterations=1)(program) - exact.x)) > 1e-3
+
+
+def test_learns_where_to_begin(x64):
+    """Of a family of programs, three iterations from the learned point are nearer than three from zero."""
+    size = draw(0).variables
+    shifts = 0.1 * jax.random.normal(jax.random.key(0), (24, size))
+    programs = jax.vmap(family)(shifts)
+    exact = jax.vmap(SOLVE)(programs).x
+    nothing = jax.tree.map(jnp.zeros_like, SOLVE(draw(0)).point)
+    plain = control.OperatorSplitting(initial=nothing, iterations=3)
+    learning = mbdl.learn(plain, lambda s: (s.initial.x, s.initial.y, s.initial.w))
+    data = jax.tree.map(lambda leaf: leaf[:16], (programs, exact))
+    held = jax.tree.map(lambda leaf: leaf[16:], (programs, exact))
+    fitted = mbdl.fit(
+        learning, mbdl.supervised(data, mbdl.losses.mse), optax.adam(0.05), steps=200, key=jax.random.key(1)
+    )
+
+    def error(rule):
+        return float(jnp.mean((jax.vmap(rule)(held[0]) - held[1]) ** 2))
+
+    assert error(learning) == pytest.approx(error(control.OperatorSplitting(iterations=3)), rel=1e-9)
+    assert error(fitted.rule) < 0.2 * error(learning)
+
+
+@mbdl.register
+class Guess(eqx.Module):
+    """A map from what a program pulls at to where its search begins."""
+
+    matrix: jax.Array
+    rows: int = eqx.field(static=True)
+
+    def __call__(self, program):
+        zeros = jnp.zeros_like(program.linear)
+        return control.PrimalDual(self.matrix @ program.linear, jnp.zeros(self.rows, zeros.dtype), zeros)
+
+
+def test_a_function_of_the_program_says_where_to_begin(x64, tmp_path):
+    program = draw(0)
+    rows = len(SOLVE(program).point.y)
+    solver = control.OperatorSplitting(initial=Guess(jnp.zeros((program.variables,) * 2), rows), iterations=2)
+    np.testing.assert_array_equal(solver(program), control.OperatorSplitting(iterations=2)(program))
+    learning = mbdl.learn(solver, lambda s: s.initial.matrix)
+    slope = jax.grad(lambda rule: jnp.sum(rule(program) ** 2), allow_int=True)(learning)
+    assert np.any(np.asarray(slope.initial.matrix.value) != 0)
+    mbdl.save(tmp_path / "solver.mbdl", learning)
+    np.testing.assert_array_equal(mbdl.load(tmp_path / "solver.mbdl")(program), solver(program))
+
+
+def test_the_solution_does_not_depend_on_where_it_begins(x64):
+    program = draw(0)
+    exact = SOLVE(program)
+    learning = mbdl.learn(control.OperatorSplitting(initial=exact.point), lambda s: s.initial.x)
+    found = learning.solve(program, tolerance=1e-9)
+    np.testing.assert_allclose(found.decision, exact.x, atol=1e-7)
+    assert found.iterations < control.OperatorSplitting().solve(program, tolerance=1e-9).iterations
+    with pytest.raises(Exception, match="run a fixed depth"):
+        jax.grad(lambda rule: jnp.sum(rule.solve(program).decision), allow_int=True)(learning)
+
+
+def test_a_first_point_that_does_not_fit_raises():
+    program = draw(0)
+    point = SOLVE(program).point
+    with pytest.raises(TypeError, match=r"expected initial to be a control.PrimalDual.*got float"):
+        control.OperatorSplitting(initial=0.5)
+    with pytest.raises(ValueError, match=r"x of the first point has shape \(2,\); the program's has"):
+        control.OperatorSplitting(initial=control.PrimalDual(jnp.zeros(2), point.y, point.w))(program)
+    with pytest.raises(TypeError, match=r"expected the function `initial` to return a control.PrimalDual, got"):
+        control.OperatorSplitting(initial=lambda program: program.linear)(program)
 
 
 def test_the_iterates_stay_within_the_bounds(x64):

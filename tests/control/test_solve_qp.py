@@ -12,7 +12,7 @@ from jax.extend.core import jaxprs_in_params
 import mbdl
 from mbdl import control
 from mbdl.control.search import LEAST_WIDTH
-from mbdl.control.standard_form import Point, residual, standard_form
+from mbdl.control.standard_form import PrimalDual, residual, standard_form
 
 
 def clarabel(program):
@@ -192,7 +192,7 @@ def test_a_point_that_is_not_finite_is_no_solution_in_a_batch_either(x64):
     size = 60
     sides = -jnp.ones(size), jnp.ones(size)
     form = standard_form(control.QuadraticProgram(jnp.eye(size), jnp.ones(size), bounds=sides))
-    solution = Point(-jnp.ones(size), jnp.zeros(0), jnp.zeros(size))
+    solution = PrimalDual(-jnp.ones(size), jnp.zeros(0), jnp.zeros(size))
 
     def found(factor):
         return residual(form, jax.tree.map(lambda leaf: factor * leaf, solution), jnp.asarray(1e-8))

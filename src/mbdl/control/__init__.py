@@ -30,6 +30,7 @@ from .riccati_recursion import Feedback, Value
 from .simulate import MeanCost, Trajectories, simulate
 from .situation import FeedbackPlan, Situation
 from .solve_qp import solve_qp
+from .standard_form import PrimalDual
 from .system import AbstractSystem, StateSpace, System, as_system
 from .vehicle import RoadNoise, Vehicle, VehicleFeatures
 
@@ -61,6 +62,7 @@ __all__ = [
     "OperatorSplitting",
     "Prediction",
     "PredictiveControl",
+    "PrimalDual",
     "Prepared",
     "ProgramSolution",
     "QPSolution",

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Bool, Float
 
-from .standard_form import Point, StandardForm
+from .standard_form import PrimalDual, StandardForm
 
 UNSHARED = 32
 """The size up to which LAPACK inverts a triangular matrix in one thread."""
@@ -29,7 +29,7 @@ class ActiveSet(eqx.Module):
         return self.low | self.high
 
 
-def active_at(form: StandardForm, point: Point) -> ActiveSet:
+def active_at(form: StandardForm, point: PrimalDual) -> ActiveSet:
     """The sides that a point and its multipliers say hold; rows with equal sides always do."""
     rows, bounds = form.matrix @ point.x + point.y, point.x + point.w
     return ActiveSet(
@@ -67,32 +67,32 @@ class Factor(eqx.Module):
         self.by_rows, independent = _inverse(C @ self.by_variables @ C.T + jnp.diag(jnp.where(rows, small, 1.0)), rows)
         self.singular = jnp.maximum(free, independent) > 0.5
 
-    def apply(self, point: Point) -> Point:
+    def apply(self, point: PrimalDual) -> PrimalDual:
         """The left side of the conditions; $y$ and $w$ where nothing holds."""
         y, w = jnp.where(self.rows, point.y, 0.0), jnp.where(self.fixed, point.w, 0.0)
-        return Point(
+        return PrimalDual(
             self.hessian @ point.x + self.matrix.T @ y + w,
             jnp.where(self.rows, self.matrix @ point.x, point.y),
             jnp.where(self.fixed, point.x, point.w),
         )
 
-    def solve(self, right: Point) -> Point:
+    def solve(self, right: PrimalDual) -> PrimalDual:
         """The point with which the left side is `right`, refined once."""
         return self.corrected(right, self.corrected(right, jax.tree.map(jnp.zeros_like, right)))
 
-    def corrected(self, right: Point, point: Point) -> Point:
+    def corrected(self, right: PrimalDual, point: PrimalDual) -> PrimalDual:
         """A point, moved by what its left side lacks."""
         lacks = jax.tree.map(jnp.subtract, right, self.apply(point))
         return jax.tree.map(jnp.add, point, self._solve(lacks))
 
-    def _solve(self, right: Point) -> Point:
+    def _solve(self, right: PrimalDual) -> PrimalDual:
         x = jnp.where(self.fixed, right.w, 0.0)
         s = jnp.where(self.rows, right.y - self.matrix @ x, 0.0)
         r = jnp.where(self.fixed, 0.0, right.x - self.hessian @ x + self.matrix.T @ s)
         y = self.by_rows @ (self.matrix @ (self.by_variables @ r) - s)
         x = x + self.by_variables @ jnp.where(self.fixed, 0.0, r - self.matrix.T @ y)
         w = right.x - self.hessian @ x - self.matrix.T @ y
-        return Point(x, jnp.where(self.rows, y, right.y), jnp.where(self.fixed, w, right.w))
+        return PrimalDual(x, jnp.where(self.rows, y, right.y), jnp.where(self.fixed, w, right.w))
 
 
 def small_of(array: Array) -> float:
@@ -138,14 +138,14 @@ def _inverse(matrix: Array, regularised: Array) -> tuple[Array, Array]:
     return inverse, null
 
 
-def solution_on(form: StandardForm, active: ActiveSet, point: Point) -> Point:
+def solution_on(form: StandardForm, active: ActiveSet, point: PrimalDual) -> PrimalDual:
     """The solution of the optimality conditions on an active set, the nearest one to a point where there are many."""
     factor = Factor(form.hessian, form.matrix, active.rows, active.fixed)
-    point = Point(
+    point = PrimalDual(
         jnp.where(active.fixed, jnp.where(active.low, form.low, form.high), point.x),
         jnp.where(active.rows, point.y, 0.0),
         jnp.where(active.fixed, point.w, 0.0),
     )
     sides = jnp.where(active.lower, form.lower, form.upper)
-    right = Point(-form.linear, jnp.where(active.rows, sides, 0.0), jnp.where(active.fixed, point.x, 0.0))
+    right = PrimalDual(-form.linear, jnp.where(active.rows, sides, 0.0), jnp.where(active.fixed, point.x, 0.0))
     return jax.lax.fori_loop(0, 2, lambda _, point: factor.corrected(right, point), point)

@@ -6,13 +6,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from .active_set import inverse_root, small_of
-from .standard_form import Point, StandardForm
+from .standard_form import PrimalDual, StandardForm
 
 NEGLIGIBLE = 1e-2
 """Relative to the largest, the multipliers of a diverging method that are taken for zero in its limit."""
 
 
-def proves_infeasible(form: StandardForm, direction: Point) -> Bool[Array, ""]:
+def proves_infeasible(form: StandardForm, direction: PrimalDual) -> Bool[Array, ""]:
     r"""Whether the multipliers of a direction prove that no point is feasible, as they are or in the limit they tell.
 
     By Farkas: for every feasible $x$, $\|x\|_1 \|C^\top y\|_\infty \ge -(u^\top y_+ - l^\top y_-)$. It is a proof

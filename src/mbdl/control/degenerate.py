@@ -5,10 +5,10 @@ from jaxtyping import Array, Bool, Float
 
 from .active_set import ActiveSet, Factor, active_at
 from .equilibration import equilibrate
-from .standard_form import Point, StandardForm, largest, residual
+from .standard_form import PrimalDual, StandardForm, largest, residual
 
 
-def is_degenerate(form: StandardForm, active: ActiveSet, point: Point, error: Float[Array, ""]) -> Bool[Array, ""]:
+def is_degenerate(form: StandardForm, active: ActiveSet, point: PrimalDual, error: Float[Array, ""]) -> Bool[Array, ""]:
     """Whether the derivative at a solution is one of several: a side holds to rounding with a multiplier of zero, the
     sides that hold are dependent, or the solution is not unique.
 
@@ -33,7 +33,7 @@ def is_degenerate(form: StandardForm, active: ActiveSet, point: Point, error: Fl
     return either | factor.singular
 
 
-def degenerate_at(form: StandardForm, point: Point) -> Bool[Array, ""]:
+def degenerate_at(form: StandardForm, point: PrimalDual) -> Bool[Array, ""]:
     """The same for a program that is not equilibrated, at a solution in its own units."""
     scaling = equilibrate(form.hessian, form.matrix)
     form, point = scaling.form(form), scaling.scaled(point)

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .standard_form import Point, StandardForm
+from .standard_form import PrimalDual, StandardForm
 
 _PASSES = 4
 
@@ -29,13 +29,13 @@ class Scaling(eqx.Module):
             form.high / D,
         )
 
-    def point(self, point: Point) -> Point:
+    def point(self, point: PrimalDual) -> PrimalDual:
         """A point of the scaled program in the units of the first one."""
-        return Point(self.variables * point.x, self.rows * point.y, point.w / self.variables)
+        return PrimalDual(self.variables * point.x, self.rows * point.y, point.w / self.variables)
 
-    def scaled(self, point: Point) -> Point:
+    def scaled(self, point: PrimalDual) -> PrimalDual:
         """A point of the first program in the units of the scaled one."""
-        return Point(point.x / self.variables, point.y / self.rows, self.variables * point.w)
+        return PrimalDual(point.x / self.variables, point.y / self.rows, self.variables * point.w)
 
 
 def equilibrate(hessian: Float[Array, "variables variables"], matrix: Float[Array, "rows variables"]) -> Scaling:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 from mbdl.core import Status
 
 from .certificates import crossed, proves_infeasible, proves_unbounded
-from .standard_form import Point, StandardForm
+from .standard_form import PrimalDual, StandardForm
 
 SEARCHING, SOLVED, INFEASIBLE, UNBOUNDED, STOPPED = range(5)
 
@@ -19,12 +19,12 @@ SEARCHING, SOLVED, INFEASIBLE, UNBOUNDED, STOPPED = range(5)
 class Found(eqx.Module):
     """The best point so far, its residual, how the search stands, and how many steps it took."""
 
-    point: Point
+    point: PrimalDual
     error: Float[Array, ""]
     code: Int[Array, ""]
     steps: Int[Array, ""]
 
-    def better(self, point: Point, error: Array, tolerance: Array) -> "Found":
+    def better(self, point: PrimalDual, error: Array, tolerance: Array) -> "Found":
         """With another point where that is better."""
         take = error < self.error
         best = jax.tree.map(lambda new, old: jnp.where(take, new, old), point, self.point)
@@ -40,7 +40,7 @@ class Found(eqx.Module):
         return Found(self.point, self.error, self.code, self.steps + steps)
 
 
-def judged(form: StandardForm, found: Found, direction: Point) -> Found:
+def judged(form: StandardForm, found: Found, direction: PrimalDual) -> Found:
     """What was found, with what a direction proves, where the search still goes on."""
 
     # One certificate after the other, in loops of their own: on a processor with few cores two triangular solutions of
@@ -57,7 +57,7 @@ def judged(form: StandardForm, found: Found, direction: Point) -> Found:
     return found
 
 
-def verdict(form: StandardForm, direction: Point) -> Status:
+def verdict(form: StandardForm, direction: PrimalDual) -> Status:
     """What the sides of a program, and a direction in which a method moves, prove about it.
 
     Returns:

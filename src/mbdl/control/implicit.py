@@ -9,11 +9,13 @@ from jaxtyping import Array, Bool
 
 from .active_set import ActiveSet, Factor
 from .equilibration import Scaling
-from .standard_form import Point, StandardForm
+from .standard_form import PrimalDual, StandardForm
 
 
 @jax.custom_jvp
-def implicit(form: StandardForm, point: Point, scaling: Scaling, active: ActiveSet, solved: Bool[Array, ""]) -> Point:
+def implicit(
+    form: StandardForm, point: PrimalDual, scaling: Scaling, active: ActiveSet, solved: Bool[Array, ""]
+) -> PrimalDual:
     """The point, with the derivative that the solution has in the program; none where it is not solved.
 
     Args:
@@ -27,7 +29,7 @@ def implicit(form: StandardForm, point: Point, scaling: Scaling, active: ActiveS
 
 
 @implicit.defjvp
-def _(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Point, Point]:
+def _(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[PrimalDual, PrimalDual]:
     form, point, scaling, active, solved = primals
     moved = tangents[0]
     # Through this function once more, so that a derivative of the derivative sees that the point moves.
@@ -35,7 +37,7 @@ def _(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Point, Point
     scaled = scaling.form(form)
     factor = Factor(scaled.hessian, scaled.matrix, active.rows & solved, active.fixed | ~solved)
     sides, bounds = jnp.where(active.lower, moved.lower, moved.upper), jnp.where(active.low, moved.low, moved.high)
-    right = Point(
+    right = PrimalDual(
         -scaling.variables * (moved.hessian @ point.x + moved.linear + moved.matrix.T @ point.y),
         jnp.where(active.rows, scaling.rows * (sides - moved.matrix @ point.x), 0.0),
         jnp.where(active.fixed, bounds / scaling.variables, 0.0),
@@ -52,5 +54,5 @@ def _(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Point, Point
     return point, _where(solved, scaling.point(point_of(tangent)))
 
 
-def _where(solved: Array, point: Point) -> Point:
+def _where(solved: Array, point: PrimalDual) -> PrimalDual:
     return jax.tree.map(lambda a: jnp.where(solved, a, 0.0), point)

@@ -16,7 +16,7 @@ from .certificates import crossed
 from .degenerate import degenerate_at
 from .found import verdict
 from .quadratic_program import QuadraticProgram
-from .standard_form import Point, StandardForm, largest, positive, residual, standard_form
+from .standard_form import PrimalDual, StandardForm, largest, positive, residual, standard_form
 
 
 class InteriorState(eqx.Module):
@@ -115,10 +115,10 @@ class InteriorPoint(IterativeSolver):
         return degenerate_at(form, interior_point(form, state))
 
 
-def interior_point(form: StandardForm, state: InteriorState) -> Point:
+def interior_point(form: StandardForm, state: InteriorState) -> PrimalDual:
     """The point that a state stands for."""
     y, w = jnp.split(state.multipliers, [form.lower.shape[0]])
-    return Point(state.x, y, w)
+    return PrimalDual(state.x, y, w)
 
 
 def first_interior(form: StandardForm) -> InteriorState:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mbdl.core import IterativeSolver, Status, as_leaf
-from mbdl.core.checks import concrete, positive
+from mbdl.core.checks import concrete, floating, positive
 
 from .active_set import inverse_root
 from .certificates import crossed
@@ -16,7 +16,7 @@ from .degenerate import degenerate_at
 from .found import verdict
 from .quadratic_program import QuadraticProgram
 from .splitting import Split, first_split, governing, proximal, split_at, split_step, weights
-from .standard_form import Point, StandardForm, residual, standard_form
+from .standard_form import PrimalDual, StandardForm, origin, residual, standard_form
 
 
 class SplittingState(eqx.Module):
@@ -45,16 +45,23 @@ class OperatorSplitting(IterativeSolver):
     Args:
         penalty: $\rho > 0$, in units of the hessian.
         relaxation: $\alpha$, between 0 and 2.
+        initial: where to begin: a `PrimalDual`, whose arrays can be learned for a fixed depth; or a function from a
+            program to one, such as a network that learns to guess the solution. Zeros by default. Where a policy takes
+            a step after another, it goes on from where it ended.
         iterations: the depth of `solver(program)`.
 
     Raises:
-        ValueError: for a penalty that is not positive, or a relaxation that is not between 0 and 2.
+        TypeError: for an `initial` that is neither.
+        ValueError: for a penalty that is not positive, or a relaxation that is not between 0 and 2; when it is used,
+            for a first point whose sizes are not those of the program.
         ConvergenceError: from `solve` (with `throw`) for a program that is infeasible, unbounded or not solved.
 
     Differentiable in: everything through a fixed depth; through `solve` in the program alone.
 
     Source: B. Stellato, G. Banjac, P. Goulart, A. Bemporad and S. Boyd, "OSQP: an operator splitting solver for
-    quadratic programs", Math. Prog. Comp. 12, 2020; the factor for every penalty is ours.
+    quadratic programs", Math. Prog. Comp. 12, 2020; a learned first point as in R. Sambharya, G. Hall, B. Amos and
+    B. Stellato, "End-to-end learning to warm-start for real-time quadratic optimization", L4DC 2023; the factor for
+    every penalty is ours.
 
     >>> import jax.numpy as jnp
     >>> from mbdl import control
@@ -65,22 +72,47 @@ class OperatorSplitting(IterativeSolver):
 
     penalty: Float[Array, ""]
     relaxation: Float[Array, ""]
+    initial: Any
 
-    def __init__(self, *, penalty: Any = 1.0, relaxation: Any = 1.6, iterations: int = 50):
+    def __init__(self, *, penalty: Any = 1.0, relaxation: Any = 1.6, initial: Any = None, iterations: int = 50):
         self.penalty = positive(as_leaf(penalty), "OperatorSplitting: the penalty")
         self.relaxation = as_leaf(relaxation)
         known = concrete(self.relaxation)
         if known is not None and not 0 < known < 2:
             raise ValueError(f"OperatorSplitting: expected a relaxation between 0 and 2, got {known:g}")
-        self.iterations = iterations
+        if not (initial is None or isinstance(initial, PrimalDual) or callable(initial)):
+            raise TypeError(
+                "OperatorSplitting: expected initial to be a control.PrimalDual, or a function from a program to one, "
+                f"got {type(initial).__name__}"
+            )
+        if isinstance(initial, PrimalDual):
+            initial = PrimalDual(*(floating(as_leaf(leaf)) for leaf in (initial.x, initial.y, initial.w)))
+        self.initial, self.iterations = initial, iterations
 
     def valid(self, x: QuadraticProgram) -> Bool[Array, ""]:
         return x.valid()
 
     def init(self, x: QuadraticProgram) -> SplittingState:
         form = standard_form(x)
-        split = first_split(form, Point(*(jnp.zeros_like(a) for a in (form.linear, form.lower, form.linear))))
-        return SplittingState(split, *_diagonalised(form))
+        return SplittingState(first_split(form, self._first(form, x)), *_diagonalised(form))
+
+    def _first(self, form: StandardForm, program: QuadraticProgram) -> PrimalDual:
+        zeros = origin(form)
+        if self.initial is None:
+            return zeros
+        given = self.initial if isinstance(self.initial, PrimalDual) else self.initial(program)
+        if not isinstance(given, PrimalDual):
+            raise TypeError(
+                f"OperatorSplitting: expected the function `initial` to return a control.PrimalDual, got "
+                f"{type(given).__name__}"
+            )
+        for name in ("x", "y", "w"):
+            shape, wanted = jnp.shape(getattr(given, name)), getattr(zeros, name).shape
+            if shape != wanted:
+                raise ValueError(
+                    f"OperatorSplitting: {name} of the first point has shape {shape}; the program's has {wanted}"
+                )
+        return jax.tree.map(lambda zero, leaf: leaf.astype(zero.dtype), zeros, given)
 
     def step(self, state: SplittingState, x: QuadraticProgram) -> SplittingState:
         form = standard_form(x)

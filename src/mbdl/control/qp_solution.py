@@ -1,9 +1,12 @@
 """What a quadratic program's solution is, and how the search for it ended."""
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from mbdl.core import ConvergenceError
+
+from .standard_form import PrimalDual
 
 
 class QPStatus(eqx.Enumeration):
@@ -43,6 +46,12 @@ class QPSolution(eqx.Module):
     iterations: Int[Array, ""]
     residual: Float[Array, ""]
     degenerate: Bool[Array, ""]
+
+    @property
+    def point(self) -> PrimalDual:
+        """The minimiser with its multipliers."""
+        rows = jnp.concatenate([self.equality_multipliers, self.inequality_multipliers], axis=-1)
+        return PrimalDual(self.x, rows, self.bound_multipliers)
 
     @property
     def solved(self) -> Bool[Array, ""]:

@@ -16,7 +16,7 @@ from .found import INFEASIBLE, SEARCHING, STOPPED, Found, judged, while_searchin
 from .interior_point import InteriorState, first_interior, interior_point, interior_step
 from .prepared import inverse
 from .splitting import Governing, Penalties, Split, first_split, governing, split_at, split_step
-from .standard_form import Point, StandardForm, largest, positive, residual
+from .standard_form import PrimalDual, StandardForm, largest, positive, residual
 
 BLOCK = 50
 """Steps of the splitting between two looks at what it reached."""
@@ -40,12 +40,12 @@ class Progress(eqx.Module):
     """How far the splitting came: its iterate, by how much its last block moved that, and its penalties."""
 
     split: Split
-    moved: Point
+    moved: PrimalDual
     penalties: Penalties
 
 
 def search(
-    form: StandardForm, point: Point, warm: bool, penalties: Penalties, first_inverse: Array, tolerance: Array
+    form: StandardForm, point: PrimalDual, warm: bool, penalties: Penalties, first_inverse: Array, tolerance: Array
 ) -> Found:
     """The solution of a scaled program, from a point.
 
@@ -100,7 +100,7 @@ def _rest(form: StandardForm, tolerance: Array, start: Split, progress: Progress
 
         progress, found = while_searching(another, (progress, found), 1, form)
 
-        def interior(_: Any, form: StandardForm) -> tuple[Found, Point]:
+        def interior(_: Any, form: StandardForm) -> tuple[Found, PrimalDual]:
             return found, _interior(form, tolerance)
 
         _, point = while_searching(interior, (found, progress.split.point), count == BLOCKS, form)
@@ -185,10 +185,10 @@ def _change(form: StandardForm, split: Split) -> Float[Array, ""]:
     return jnp.clip(jnp.sqrt(primal / positive(dual)), 0.1, 10.0)
 
 
-def _active_sets(form: StandardForm, point: Point, found: Found, tolerance: Array, most: int) -> Found:
+def _active_sets(form: StandardForm, point: PrimalDual, found: Found, tolerance: Array, most: int) -> Found:
     """Solutions on active sets, each told by the one before; the first by a point."""
 
-    def body(carry: tuple[Point, Found], form: StandardForm) -> tuple[Point, Found]:
+    def body(carry: tuple[PrimalDual, Found], form: StandardForm) -> tuple[PrimalDual, Found]:
         point, found = carry
         point = solution_on(form, active_at(form, point), point)
         return point, found.better(point, residual(form, point, tolerance), tolerance).after(1)
@@ -196,7 +196,7 @@ def _active_sets(form: StandardForm, point: Point, found: Found, tolerance: Arra
     return while_searching(body, (point, found), most, form)[-1]
 
 
-def _interior(form: StandardForm, tolerance: Array) -> Point:
+def _interior(form: StandardForm, tolerance: Array) -> PrimalDual:
     """Where the interior-point method ends."""
     fraction = jnp.asarray(INTERIOR_FRACTION, tolerance.dtype)
 

@@ -17,7 +17,7 @@ from .prepared import Prepared, prepare
 from .qp_solution import QPSolution, QPStatus
 from .quadratic_program import QuadraticProgram
 from .search import search
-from .standard_form import Point, standard_form
+from .standard_form import PrimalDual, origin, standard_form
 
 
 def solve_qp(
@@ -120,12 +120,9 @@ def _solve(
     return solution, program.valid()
 
 
-def _start(program: QuadraticProgram, warm_start: QPSolution | None) -> Point:
+def _start(program: QuadraticProgram, warm_start: QPSolution | None) -> PrimalDual:
     """The point of a warm start, where that is finite, else zero."""
-    size, dtype = program.variables, program.linear.dtype
     if warm_start is None:
-        rows = standard_form(program).lower.shape[0]
-        return Point(jnp.zeros(size, dtype), jnp.zeros(rows, dtype), jnp.zeros(size, dtype))
-    y = jnp.concatenate([warm_start.equality_multipliers, warm_start.inequality_multipliers])
-    point = jax.lax.stop_gradient(Point(warm_start.x, y, warm_start.bound_multipliers))
+        return origin(standard_form(program))
+    point = jax.lax.stop_gradient(warm_start.point)
     return jax.tree.map(lambda a: jnp.where(jnp.isfinite(a), a, 0.0), point)

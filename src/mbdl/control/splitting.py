@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .standard_form import Point, StandardForm
+from .standard_form import PrimalDual, StandardForm
 
 EQUALITY_WEIGHT = 1000.0
 """The penalty of a row with equal sides, relative to that of the others."""
@@ -18,7 +18,7 @@ FREE_WEIGHT = 0.001
 class Split(eqx.Module):
     """The iterate: a point, and the copies of its rows and variables that lie between their sides."""
 
-    point: Point
+    point: PrimalDual
     rows: Float[Array, " rows"]
     bounds: Float[Array, " variables"]
 
@@ -44,7 +44,7 @@ class Penalties(eqx.Module):
         return Penalties(factor * self.rows, factor * self.bounds)
 
 
-def first_split(form: StandardForm, point: Point) -> Split:
+def first_split(form: StandardForm, point: PrimalDual) -> Split:
     """The iterate that begins at a point."""
     rows = jnp.clip(form.matrix @ point.x, form.lower, form.upper)
     return Split(point, rows, jnp.clip(point.x, form.low, form.high))
@@ -82,7 +82,7 @@ def split_at(form: StandardForm, penalties: Penalties, state: Governing) -> Spli
     """The iterate after steps with these penalties."""
     rows, bounds = _projected(form, state)
     y, w = penalties.rows * (state.rows - rows), penalties.bounds * (state.bounds - bounds)
-    return Split(Point(state.x, y, w), rows, bounds)
+    return Split(PrimalDual(state.x, y, w), rows, bounds)
 
 
 def split_step(

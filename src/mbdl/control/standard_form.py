@@ -40,15 +40,25 @@ class StandardForm(eqx.Module):
         return self.low == self.high
 
 
-class Point(eqx.Module):
-    r"""A primal and dual point: $P x + q + C^\top y + w = 0$ at a solution.
+class PrimalDual(eqx.Module):
+    r"""A primal and dual point of a quadratic program: $P x + q + C^\top y + w = 0$ at a solution.
 
     Multipliers are positive at an upper side and negative at a lower one.
+
+    Attributes:
+        x: the variables.
+        y: the multipliers of the rows, those of the equalities before those of the inequalities.
+        w: the multipliers of the bounds.
     """
 
     x: Float[Array, " variables"]
     y: Float[Array, " rows"]
     w: Float[Array, " variables"]
+
+
+def origin(form: StandardForm) -> PrimalDual:
+    """The point of zeros."""
+    return PrimalDual(*(jnp.zeros_like(like) for like in (form.linear, form.lower, form.linear)))
 
 
 def standard_form(program: QuadraticProgram) -> StandardForm:
@@ -80,7 +90,7 @@ def _uncrossed(*sides: tuple[Array, Array]) -> list[tuple[Array, Array]]:
     return met
 
 
-def residual(form: StandardForm, point: Point, tolerance: Float[Array, ""]) -> Float[Array, ""]:
+def residual(form: StandardForm, point: PrimalDual, tolerance: Float[Array, ""]) -> Float[Array, ""]:
     r"""How far a point is from the optimality conditions: the larger of the dual residual, relative to the largest of
     $P x$ and $q$, and the natural residuals $C x - \Pi_{[l, u]}(C x + y)$ and
     $x - \Pi_{[\underline x, \bar x]}(x + w)$, relative to the largest of $C x$ and $x$ (not below what rounding of the
