@@ -26,10 +26,16 @@ def whole(tmp_path_factory):
     return run, results
 
 
+def _case(run, name):
+    return next(case for case in linear.cases(run.settings) if case.name == name)
+
+
 def test_every_rule_is_scored_in_every_case_that_has_it(whole):
     run, results = whole
     cases = linear.cases(run.settings)
-    assert [case.name for case in cases] == ["full-0", "full-slow", "observation", "transition"]
+    assert [case.name for case in cases] == [
+        *("full-0", "full-slow", "full-3-states", "acceleration", "observation", "transition")
+    ]
     rows = {row["name"]: row for row in results["tables"][0]["rows"]}
     for case in cases:
         for entry in entries(case):
@@ -45,7 +51,7 @@ def test_every_rule_is_scored_in_every_case_that_has_it(whole):
 
 def test_a_score_is_the_error_of_the_saved_rule(whole):
     run, results = whole
-    case = linear.cases(run.settings)[2]
+    case = _case(run, "observation")
     observations, states = trajectories(run, case, "test")
     rule = mbdl.load(run.folder.path / "rules" / "observation-kalmannet.mbdl")
     errors = [float(np.mean((np.asarray(rule(y).mean) - s) ** 2)) for y, s in zip(observations, states, strict=True)]
@@ -54,7 +60,7 @@ def test_a_score_is_the_error_of_the_saved_rule(whole):
 
 def test_the_augmented_smoother_is_trained_on_all_its_iterations(whole):
     run, _ = whole
-    case, entry = linear.cases(run.settings)[2], BY_NAME["augmented"]
+    case, entry = _case(run, "observation"), BY_NAME["augmented"]
     data = trajectories(run, case, "test")
     rule = mbdl.core.resolve(run.load_rule("observation-augmented"))
     assert rule.iterations == run.settings.iterations == 3
@@ -80,9 +86,34 @@ def test_strategies_are_those_that_the_rules_measure(whole):
 
 def test_the_wrong_model_is_wrong_in_what_may_be_learned(whole):
     run, _ = whole
-    for case in linear.cases(run.settings)[2:]:
+    for case in (_case(run, "observation"), _case(run, "transition")):
         assert case.mismatch is not None
         assert float(np.max(np.abs(case.mismatch(case.truth) - case.mismatch(case.assumed)))) > 0.01
+
+
+def test_least_squares_find_what_is_wrong(whole):
+    """The matrix alone, of the few trajectories that there are."""
+    run, _ = whole
+    for case in (_case(run, "observation"), _case(run, "transition")):
+        found = run.load_rule(f"{case.name}-filter-identified").model
+        observations, states = (np.asarray(array, np.float64) for array in trajectories(run, case, "train"))
+        inputs, outputs = (states, observations) if case.name == "observation" else (states[:, :-1], states[:, 1:])
+        expected = np.linalg.lstsq(inputs.reshape(-1, 2), outputs.reshape(-1, 2))[0].T
+        np.testing.assert_allclose(getattr(found, case.name), expected, rtol=1e-4)
+        np.testing.assert_array_equal(found.process_noise, case.assumed.process_noise)
+
+
+def test_a_constant_velocity_is_scored_by_its_position(whole):
+    run, _ = whole
+    case = _case(run, "acceleration")
+    assert (case.truth.state_size, case.assumed.state_size) == (3, 2)
+    observations, states = trajectories(run, case, "test")
+    assert states.shape[-1] == 1
+    rule = run.load_rule("acceleration-filter")
+    errors = [
+        float(np.mean((np.asarray(rule(y).mean)[:, :1] - s) ** 2)) for y, s in zip(observations, states, strict=True)
+    ]
+    np.testing.assert_allclose(run["score-acceleration-filter"]["errors"], errors, rtol=1e-4)
 
 
 def test_the_page_shows_trajectories_and_needs_nothing_else(whole):

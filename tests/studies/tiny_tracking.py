@@ -13,7 +13,16 @@ SIZES = {
     "tuning_runs": 3,
     "curve_runs": "3,5",
 }
-LINEAR = {**SIZES, "levels": "0", "steps": 8, "turned_steps": 8, "iterations": 3, "features": 4}
+LINEAR = {
+    **SIZES,
+    "levels": "0",
+    "steps": 8,
+    "turned_steps": 8,
+    "sizes": "3",
+    "sizes_steps": 8,
+    "iterations": 3,
+    "features": 4,
+}
 LORENZ = {
     **SIZES,
     "levels": "20",

@@ -26,6 +26,7 @@ from .kalman import KalmanFilter
 from .kalman_gain import KalmanGain
 from .kalmannet import KalmanNet
 from .kinematic import KinematicNoise, KinematicTransition, constant_acceleration, constant_velocity
+from .least_squares import least_squares
 from .linear import LinearGaussian
 from .linear_observation import LinearObservation
 from .linearised import FilterMemory
@@ -171,8 +172,9 @@ __all__ = [
     "draw",
     "expectation_maximisation",
     "factor_of",
-    "likelihood",
     "kalman_filter_of",
+    "least_squares",
+    "likelihood",
     "lorenz",
     "multinomial_resampling",
     "nan_means_missing",

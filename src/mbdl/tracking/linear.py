@@ -92,6 +92,13 @@ class LinearGaussian(AbstractModel):
         return self.observe_jacobian(state, moment) @ state
 
     def transit_jacobian(self, state: Float[Array, " state"], moment: Moment) -> Float[Array, "state state"]:
+        varying = (self.transition, self.control, self.process_noise, self.observation, self.observation_noise)
+        if moment.duration is not None and not any(map(callable, varying)):
+            raise ValueError(
+                "LinearGaussian: the inputs have durations, and no parameter of the model depends on them. Give it a "
+                "transition and a process noise that are functions of the moment, as tracking.constant_velocity does, "
+                "or leave the durations out"
+            )
         return _fitting(at(self.transition, moment), (self.state_size, self.state_size), "transition")
 
     def observe_jacobian(self, state: Float[Array, " state"], moment: Moment) -> Float[Array, "observation state"]:

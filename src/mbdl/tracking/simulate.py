@@ -29,9 +29,9 @@ class Simulated(NamedTuple):
 def simulate(
     model: AbstractModel,
     key: PRNGKeyArray,
-    *,
     steps: int,
     runs: int,
+    *,
     control: Any = None,
     duration: Any = None,
 ) -> Simulated:

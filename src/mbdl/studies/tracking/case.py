@@ -14,6 +14,7 @@ from jaxtyping import Float, PRNGKeyArray
 from mbdl import tracking
 from mbdl.studies.study import Run
 from mbdl.tracking import AbstractModel, Simulated
+from mbdl.tracking.least_squares import Identified
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Case:
         steps: the length of a training trajectory; of every trajectory that `truth` draws.
         rules: the names of the rules that are compared in it.
         mismatch: selects, in the assumed model, what is wrong in it and might be learned; `None` where nothing is.
+        identified: what of it the rules find that go by least squares, in the names of `tracking.least_squares`.
         samples: draws trajectories in the place of `truth`, from a key, a number of runs and the name of the split.
         runs: how many trajectories there are of a split, where that is not what the settings say.
         published: published errors in dB by rule.
@@ -54,6 +56,7 @@ class Case:
     steps: int
     rules: tuple[str, ...]
     mismatch: Callable[[Any], Any] | None = None
+    identified: tuple[Identified, ...] = ()
     samples: Callable[[PRNGKeyArray, int, str], Simulated] | None = None
     runs: Mapping[str, int] = field(default_factory=dict)
     published: Mapping[str, float] = field(default_factory=dict)

@@ -71,6 +71,14 @@ def _noise(model: Any) -> Any:
     return model.process_noise, model.observation_noise
 
 
+def _identified(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories) -> Any:
+    return tracking.kalman_filter_of(tracking.least_squares(case.assumed, *data, learn=case.identified))
+
+
+def _identified_smoother(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories) -> Any:
+    return tracking.RTSSmoother(tracking.least_squares(case.assumed, *data, learn=case.identified))
+
+
 def _learned_noise(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories) -> Any:
     return mbdl.learn(
         tracking.kalman_filter_of(case.assumed), lambda r: _noise(r.model), constraint=mbdl.positive_definite
@@ -110,6 +118,10 @@ def _scales(data: Trajectories) -> tracking.Standardisation:
 
 def _kalmannet(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories) -> Any:
     return tracking.KalmanNet(case.assumed, key=key)
+
+
+def _split(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories) -> Any:
+    return tracking.SplitKalmanNet(case.assumed, key=key)
 
 
 def _constant(case: Case, settings: Any, key: PRNGKeyArray, data: Trajectories) -> Any:
@@ -192,6 +204,7 @@ ENTRIES: tuple[Entry, ...] = (
         lambda c, s, k, d: tracking.kalman_filter_of(c.assumed),
         "search",
     ),
+    Entry("filter-identified", "Kalman filter, matrix by least squares", "model-based", False, _identified),
     Entry("filter-noise", "Kalman filter, learned covariances", "learned optimisation", False, _learned_noise, "few"),
     Entry("filter-model", "Kalman filter, learned model", "learned optimisation", False, _learned_model, "few"),
     Entry(
@@ -202,6 +215,7 @@ ENTRIES: tuple[Entry, ...] = (
         _kalmannet,
         "network",
     ),
+    Entry("kalmannet-split", "Split-KalmanNet", "DNN-aided", False, _split, "network", effort=1.5),
     Entry(
         "kalmannet-constant",
         "KalmanNet, correcting a constant gain",
@@ -231,6 +245,7 @@ ENTRIES: tuple[Entry, ...] = (
         lambda c, s, k, d: tracking.RTSSmoother(c.assumed),
         "search",
     ),
+    Entry("smoother-identified", "smoother, matrix by least squares", "model-based", True, _identified_smoother),
     Entry("messages", "messages of the model, tuned process noise", "model-based", True, _messages, "search"),
     Entry(
         "smoother-noise",

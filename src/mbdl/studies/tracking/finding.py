@@ -103,8 +103,13 @@ def train(run: Run, case: Case, entry: Entry, seed: int, saved: str, runs: int |
 
 @functools.cache
 def _optimiser(steps: int, rate: float, decay: float) -> optax.GradientTransformation:
-    """Adam with a cosine schedule behind a clip; the same object for the same numbers, so that `fit` compiles once."""
-    schedule = optax.cosine_decay_schedule(rate, steps, 0.02)
+    """Adam behind a clip, with a rate that rises over a twentieth of the steps and then falls as a cosine; the same
+    object for the same numbers, so that `fit` compiles once.
+
+    Without the rise, Adam's first steps are as long as the later ones, from a gradient or two. One of three trainings
+    of KalmanNet where its model is worst was thrown far off by that, and did not come back.
+    """
+    schedule = optax.warmup_cosine_decay_schedule(0.0, rate, steps // 20, steps, 0.02 * rate)
     return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=decay))
 
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+import jax.numpy as jnp
+
 from mbdl import tracking
 from mbdl.studies.settings import setting
 from mbdl.studies.study import Run, Stage, Study
@@ -25,13 +27,26 @@ class LinearSettings(TrackingSettings):
     iterations: int = setting(10, "iterations of the messages that a graph network corrects")
     features: int = setting(48, "hidden features of each state in this network")
     turned_steps: int = setting(20, "observations of a trajectory where the transition is rotated")
+    sizes: tuple[int, ...] = setting((5, 10, 20), "states of larger systems, with the full model")
+    networks_up_to: int = setting(5, "states up to which gains are learned there")
+    sizes_steps: int = setting(20, "observations of a trajectory there")
+    sampling: float = setting(0.01, "time between the observations of a constant acceleration")
 
 
 ALL = (
-    *("filter-true", "filter", "filter-tuned", "filter-noise", "filter-model", "kalmannet", "recurrent"),
-    *("smoother-true", "smoother", "smoother-tuned", "smoother-model", "rtsnet", "augmented", "bidirectional"),
+    *("filter-true", "filter", "filter-tuned", "filter-identified", "filter-noise", "filter-model"),
+    *("kalmannet", "kalmannet-split", "recurrent"),
+    *("smoother-true", "smoother", "smoother-tuned", "smoother-identified", "smoother-model"),
+    *("rtsnet", "augmented", "bidirectional"),
 )
 """The rules that are compared where the model is wrong."""
+
+ACCELERATED = (
+    *("observations", "filter-true", "filter", "filter-tuned", "filter-noise", "filter-model"),
+    *("kalmannet", "kalmannet-split", "recurrent"),
+    *("smoother-true", "smoother", "smoother-tuned", "smoother-model", "rtsnet", "bidirectional"),
+)
+"""Those that are compared where the model lacks a state."""
 
 FULL = ("filter-true", "kalmannet", "smoother-true", "rtsnet")
 """The rules that are compared with the full model."""
@@ -45,9 +60,17 @@ PUBLISHED = {
 }
 """Errors with the full model at equal noises, dB, by level (X. Ni and others, "RTSNet", 2024)."""
 
+MEASURED = {
+    5: {"filter-true": -10.93, "smoother-true": -12.35, "rtsnet": -11.98},
+    10: {"filter-true": -11.06, "smoother-true": -12.44},
+    20: {"filter-true": -11.54, "smoother-true": -12.76},
+}
+"""Those of larger systems at q²/r² = -20 dB, by their number of states, with the published settings."""
+
 
 def cases(settings: LinearSettings) -> tuple[Case, ...]:
-    """The conditions: the full model at each level and at the ratio of the wrong ones, and the two rotations."""
+    """The conditions: the full model at each level, at the ratio of the wrong ones and of larger systems; then wrong
+    models: a state that is missing, and the two rotations."""
     found = []
     for level in settings.levels:
         r2 = 10 ** (-level / 10)
@@ -80,6 +103,8 @@ def cases(settings: LinearSettings) -> tuple[Case, ...]:
             drawn=False,
         )
     )
+    found += [_larger(settings, size, noises) for size in settings.sizes]
+    found.append(_accelerated(settings))
     found.append(
         Case(
             name="observation",
@@ -89,6 +114,7 @@ def cases(settings: LinearSettings) -> tuple[Case, ...]:
             steps=settings.steps,
             rules=ALL,
             mismatch=_observation,
+            identified=("observation",),
             published={"smoother-true": -11.88, "smoother": -4.83, "rtsnet": -10.80} if usual else {},
         )
     )
@@ -101,10 +127,58 @@ def cases(settings: LinearSettings) -> tuple[Case, ...]:
             steps=settings.turned_steps,
             rules=ALL,
             mismatch=_transition,
+            identified=("transition",),
             published={"smoother-true": -13.91, "smoother": 22.84, "rtsnet": -2.28} if usual else {},
         )
     )
     return tuple(found)
+
+
+def _larger(settings: LinearSettings, size: int, noises: dict[str, Any]) -> Case:
+    """A larger system, fully known."""
+    model = tracking.canonical(size, **noises)
+    usual = settings.wrong_ratio == -20.0 and settings.sizes_steps == 20
+    return Case(
+        name=f"full-{size}-states",
+        title=f"full model, {size} states",
+        truth=model,
+        assumed=model,
+        steps=settings.sizes_steps,
+        rules=FULL if size <= settings.networks_up_to else ("filter-true", "smoother-true"),
+        published=MEASURED.get(size, {}) if usual else {},
+        drawn=False,
+    )
+
+
+def _accelerated(settings: LinearSettings) -> Case:
+    """A constant acceleration, which the rules take for a constant velocity; the position is observed and scored."""
+    builders = tracking.constant_acceleration, tracking.constant_velocity
+    truth, assumed = (_at_once(build(settings.sampling, q2=1.0, r2=1.0)) for build in builders)
+    return Case(
+        name="acceleration",
+        title="constant acceleration, taken for a constant velocity",
+        truth=truth,
+        assumed=assumed,
+        steps=settings.steps,
+        rules=ACCELERATED,
+        mismatch=_transition,
+        components=(0,),
+        drawn=False,
+    )
+
+
+def _at_once(model: tracking.LinearGaussian) -> tracking.LinearGaussian:
+    """The model with a matrix in the place of each function of the duration."""
+    moment = tracking.Moment(jnp.zeros((), jnp.int32))
+    return tracking.LinearGaussian(
+        transition=tracking.at(model.transition, moment),
+        observation=model.observation,
+        process_noise=tracking.at(model.process_noise, moment),
+        observation_noise=model.observation_noise,
+        initial_mean=model.initial_mean,
+        initial_covariance=model.initial_covariance,
+        starts=model.starts,
+    )
 
 
 def _observation(model: Any) -> Any:
@@ -150,6 +224,13 @@ def statements(settings: LinearSettings) -> list[str]:
         "The system is linear and begins at zero: noise of c times the variance makes states, observations and "
         "estimates √c times as large, and every error moves with the level, that of a wrong model too. So wrong models "
         "are compared at 1/r² = 0 dB alone.",
+        f"Larger systems: F, H and the noises of the same forms, q²/r² = {settings.wrong_ratio:g} dB, trajectories of "
+        f"{settings.sizes_steps} observations; gains are learned up to {settings.networks_up_to} states.",
+        f"Constant acceleration: position, velocity and acceleration, observed every {settings.sampling:g} in its "
+        "position with noise of variance 1, the derivative of the acceleration being white noise of density 1. The "
+        "rules are given a constant velocity, of whose acceleration the same is said, and are scored by the position.",
+        "By least squares: the matrix that is wrong, from the states of the training trajectories, which are known; "
+        "the noises are those of the model.",
         "Learned covariances: Q and R, by the squared error through the filter. Learned model: these and the matrix "
         "that is wrong; it is told which one that is, which KalmanNet and RTSNet are not.",
         "KalmanNet and RTSNet begin as the steady-state Kalman filter and smoother of the model that they are given. "
@@ -166,7 +247,7 @@ STUDY = Study(
     name="tracking-linear",
     summary="tracking a linear system: Kalman filters and smoothers, learned gains, a recurrent network; wrong models",
     settings=LinearSettings,
-    quick={**QUICK, "levels": (0.0,), "iterations": 5, "features": 8},
+    quick={**QUICK, "levels": (0.0,), "sizes": (5,), "iterations": 5, "features": 8},
     stages=study_stages,
     results=study_results,
 )

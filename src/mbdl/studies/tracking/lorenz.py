@@ -42,19 +42,10 @@ class LorenzSettings(TrackingSettings):
 
 
 WRONG = (
-    *("filter-true", "filter", "unscented", "particle", "filter-tuned", "filter-noise", "filter-model"),
-    *(
-        "kalmannet",
-        "kalmannet-constant",
-        "kalmannet-magnitude",
-        "recurrent",
-        "smoother-true",
-        "smoother",
-        "smoother-tuned",
-        "smoother-model",
-        "rtsnet",
-        "bidirectional",
-    ),
+    *("filter-true", "filter", "unscented", "particle", "filter-tuned", "filter-identified", "filter-noise"),
+    *("filter-model", "kalmannet", "kalmannet-split", "kalmannet-constant", "kalmannet-magnitude", "recurrent"),
+    *("smoother-true", "smoother", "smoother-tuned", "smoother-identified", "smoother-model", "rtsnet"),
+    "bidirectional",
 )
 """The rules that are compared where the observation is rotated."""
 
@@ -63,6 +54,12 @@ BY_LEVEL = (
     *("smoother-true", "smoother", "smoother-tuned", "rtsnet"),
 )
 """The rules that are compared where the observation is rotated, at further levels."""
+
+TURNED = (
+    *("filter-true", "filter", "filter-tuned", "filter-noise", "filter-model", "kalmannet", "recurrent"),
+    *("smoother-true", "smoother", "smoother-tuned", "smoother-model", "rtsnet", "bidirectional"),
+)
+"""The rules that are compared where the transition is rotated."""
 
 PUBLISHED = {
     0.0: {"smoother-true": -13.75, "smoother": -12.93, "rtsnet": -13.22},
@@ -81,7 +78,8 @@ DECIMATED = (
 
 
 def cases(settings: LorenzSettings) -> tuple[Case, ...]:
-    """The conditions: a rotated observation by level, a nonlinear one, and the continuous system."""
+    """The conditions: a rotated observation by level, a rotated transition, a nonlinear observation, and the continuous
+    system."""
     rotated = [_rotated(settings, level) for level in dict.fromkeys((settings.level, *settings.levels))]
     small = 10 ** (-settings.spherical_level / 10)
     curved = tracking.lorenz(
@@ -132,18 +130,18 @@ def cases(settings: LorenzSettings) -> tuple[Case, ...]:
             "rtsnet-2": -16.803,
         },
     )
-    return *rotated, spherical, decimated
+    return *rotated, _turned(settings), spherical, decimated
+
+
+def _discrete(settings: LorenzSettings, level: float) -> dict[str, Any]:
+    """What makes the discrete system at a level of the observation noise."""
+    r2 = 10 ** (-level / 10)
+    return {"step": settings.step, "order": settings.order, "r2": r2, "q2": r2 * 10 ** (settings.ratio / 10)}
 
 
 def _rotated(settings: LorenzSettings, level: float) -> Case:
     """The rotated observation at a level: with every rule at that of the settings, with some at the further ones."""
-    r2 = 10 ** (-level / 10)
-    discrete: dict[str, Any] = {
-        "step": settings.step,
-        "order": settings.order,
-        "r2": r2,
-        "q2": r2 * 10 ** (settings.ratio / 10),
-    }
+    discrete = _discrete(settings, level)
     whole = level == settings.level
     usual = (settings.ratio, settings.angle, settings.order) == (-20.0, 1.0, 5)
     return Case(
@@ -154,10 +152,30 @@ def _rotated(settings: LorenzSettings, level: float) -> Case:
         steps=settings.steps,
         rules=WRONG if whole else BY_LEVEL,
         mismatch=_observation,
+        identified=("observation",),
         published=PUBLISHED.get(level, {}) if usual else {},
         level=level,
         drawn=whole,
     )
+
+
+def _turned(settings: LorenzSettings) -> Case:
+    """The state turned before each transition, which the rules do not know."""
+    discrete = _discrete(settings, settings.level)
+    return Case(
+        name="transition",
+        title=f"transition rotated by {settings.angle:g}°, 1/r² = {settings.level:g} dB",
+        truth=tracking.lorenz(**discrete, rotate_transition=settings.angle),
+        assumed=tracking.lorenz(**discrete, rotate_transition=0.0),  # a rotation that can be learned
+        steps=settings.steps,
+        rules=TURNED,
+        mismatch=_rotation,
+        drawn=False,
+    )
+
+
+def _rotation(model: Any) -> Any:
+    return model.transition.rotation
 
 
 def _observation(model: Any) -> Any:
@@ -216,6 +234,10 @@ def statements(settings: LorenzSettings) -> list[str]:
         f"Rotated observation: y = Rot s + w, the rotation by {settings.angle:g}° about each axis; the rules believe "
         f"that y = s + w. q²/r² = {settings.ratio:g} dB; all rules at 1/r² = {settings.level:g} dB, some "
         "at further levels. “True model” rows know the rotation.",
+        "Rotated transition: s⁺ = F(s) Rot s + v with the same rotation; the rules believe that there is none. There "
+        "the learned model has the rotation's matrix to learn.",
+        "By least squares: the matrix of the observation, from the states of the training trajectories, which are "
+        "known; the noises are those of the model.",
         "Spherical observation: distance and two angles, whose innovations wrap; the model is the true one.",
         f"Continuous system: the differential equation at a step of {settings.fine:g}, without noise, every "
         f"{round(settings.step / settings.fine)}th state observed with noise of variance 1. The rules are given the "

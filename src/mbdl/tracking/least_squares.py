@@ -1,0 +1,202 @@
+"""A model from trajectories whose states are known: matrices by least squares, noises from what these leave."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from mbdl.core import resolve, settle
+
+from .inputs import Inputs, Moment, as_inputs, undeclared
+from .linear_observation import LinearObservation
+from .model import AbstractModel
+
+Identified = Literal["transition", "observation", "process_noise", "observation_noise"]
+NAMES: tuple[Identified, ...] = get_args(Identified)
+
+_WHAT = "least_squares"
+
+
+def least_squares(model: Any, ys: Any, states: Any, *, learn: Sequence[Identified] | Identified | None = None) -> Any:
+    r"""The model that fits trajectories whose states are known: each matrix by least squares,
+    $$\hat F = \arg\min_F \sum_t \|s_t - F s_{t-1}\|^2, \qquad \hat H = \arg\min_H \sum_t \|y_t - H s_t\|^2$$
+    (less what a control adds), and each noise as the mean square of what these, or the model's own functions, leave.
+
+    Of linear Gaussian models it is the maximum likelihood; where the states are not known, see
+    `expectation_maximisation`. The transition into the first state is left out. Of an observation that is missing in
+    part, what is there is fitted, and its noise is estimated from the times at which all is there.
+
+    Args:
+        model: a `LinearGaussian` or `NonlinearGaussian`; of the second, the observation has a matrix where it is a
+            `LinearObservation`, and the transition has none.
+        ys: observations `[runs time observation]`, or `Inputs` with a leading axis of runs.
+        states: `[runs time state]`.
+        learn: which of `"transition"`, `"observation"`, `"process_noise"` and `"observation_noise"`; by default all
+            that the model has as matrices.
+
+    Returns:
+        the model with these in their places; computed in double precision.
+
+    Raises:
+        TypeError: for what is no such model.
+        ValueError: for names that are unknown, or of what is no matrix; shapes that do not agree; values that are not
+            finite; or states that say too little: those of all times span fewer dimensions than they have.
+
+    Not differentiable: it is a fit, as `mbdl.fit` is.
+
+    Source: L. Ljung, "System identification: theory for the user", 2nd edition, Prentice Hall, 1999.
+
+    >>> import jax
+    >>> from mbdl import tracking
+    >>> true = tracking.canonical(2, q2=0.01, r2=1.0, rotate_observation=10.0)
+    >>> observations, states = tracking.simulate(true, jax.random.key(0), steps=100, runs=50)
+    >>> model = tracking.canonical(2, q2=0.01, r2=1.0)
+    >>> found = tracking.least_squares(model, observations, states, learn=["observation"])
+    >>> print(found.observation.round(2), true.observation.round(2), sep="\n")
+    [[ 0.98 -0.17]
+     [ 0.17  0.98]]
+    [[ 0.98 -0.17]
+     [ 0.17  0.98]]
+    """
+    if not isinstance(model, AbstractModel):
+        raise TypeError(f"{_WHAT}: expected a LinearGaussian or NonlinearGaussian model, got {type(model).__name__}")
+    model = settle(resolve(model))
+    names = _named(model, learn)
+    inputs = as_inputs(ys)
+    known = _checked(model, inputs, states)
+    for name in names:
+        fitted = jnp.asarray(_FITS[name](model, inputs, known), model.initial_mean.dtype)
+        model = eqx.tree_at(_PLACES[name], model, fitted)
+    return model
+
+
+def _transition(model: AbstractModel, inputs: Inputs, states: np.ndarray) -> np.ndarray:
+    moved = states[:, 1:] - _moved(model, inputs, 0 * states[:, :-1])
+    return _regression(states[:, :-1], moved, "the transition")
+
+
+def _observation(model: AbstractModel, inputs: Inputs, states: np.ndarray) -> np.ndarray:
+    observed = np.asarray(inputs.observation, np.float64)
+    there = _present(inputs)
+    return np.concatenate(
+        [
+            _regression(states[there[..., k]], observed[there[..., k]][:, [k]], f"component {k} of the observation")
+            for k in range(observed.shape[-1])
+        ]
+    )
+
+
+def _process_noise(model: AbstractModel, inputs: Inputs, states: np.ndarray) -> np.ndarray:
+    return _mean_square(states[:, 1:] - _moved(model, inputs, states[:, :-1]), "the process noise")
+
+
+def _observation_noise(model: AbstractModel, inputs: Inputs, states: np.ndarray) -> np.ndarray:
+    observed = jnp.asarray(inputs.observation)
+    expected = _over_time(model.observe, jnp.asarray(states, observed.dtype), _moments(inputs))
+    left = np.asarray(_over_time(model.innovation, observed, expected), np.float64)
+    return _mean_square(left[_present(inputs).all(-1)], "the observation noise")
+
+
+_FITS = {
+    "transition": _transition,
+    "observation": _observation,
+    "process_noise": _process_noise,
+    "observation_noise": _observation_noise,
+}
+"""How each is fitted, given those before it."""
+
+
+def _observation_matrix(model: Any) -> Any:
+    return model.observation.matrix if isinstance(model.observation, LinearObservation) else model.observation
+
+
+_PLACES = {
+    "transition": lambda model: model.transition,
+    "observation": _observation_matrix,
+    "process_noise": lambda model: model.process_noise,
+    "observation_noise": lambda model: model.observation_noise,
+}
+"""Where each stands in a model."""
+
+
+def _named(model: AbstractModel, learn: Sequence[Identified] | Identified | None) -> tuple[Identified, ...]:
+    """What is fitted, matrices before noises."""
+    possible: tuple[Any, ...] = tuple(name for name in NAMES if not callable(_PLACES[name](model)))
+    if learn is None:
+        return possible
+    given: tuple[Any, ...] = (learn,) if isinstance(learn, str) else tuple(learn)
+    unknown = [name for name in given if name not in NAMES]
+    if unknown or not given:
+        raise ValueError(f"{_WHAT}: cannot learn {unknown or 'nothing'}. Name some of {', '.join(NAMES)}")
+    functions = [name for name in given if name not in possible]
+    if functions:
+        raise ValueError(
+            f"{_WHAT}: {', '.join(functions)} of the model is a function, and has no least squares in closed form. "
+            "Mark what it holds with mbdl.learn, and use mbdl.fit"
+        )
+    return tuple(name for name in possible if name in given)
+
+
+def _checked(model: AbstractModel, inputs: Inputs, states: Any) -> np.ndarray:
+    """The states in double precision."""
+    known = np.asarray(states)
+    wanted = (*inputs.observation.shape[:-1], model.state_size)
+    if inputs.observation.ndim != 3 or known.shape != wanted:
+        raise ValueError(
+            f"{_WHAT}: expected observations [runs time observation] and states [runs time {model.state_size}], got "
+            f"shapes {inputs.observation.shape} and {known.shape}. Give one sequence as ys[None], states[None]"
+        )
+    if known.shape[1] < 2:
+        raise ValueError(f"{_WHAT}: expected at least two times, got states of shape {known.shape}")
+    for run in range(len(known)):
+        why = undeclared(jax.tree.map(lambda leaf, run=run: leaf[run], inputs))
+        if why is not None:
+            raise ValueError(f"{_WHAT}: sequence {run} is not valid: {why}")
+    if not np.all(np.isfinite(known)):
+        run, time = np.argwhere(~np.isfinite(known))[0][:2]
+        raise ValueError(f"{_WHAT}: the states of sequence {run} are not finite, first at step {time}")
+    return known.astype(np.float64)
+
+
+def _moments(inputs: Inputs) -> Moment:
+    times = jnp.broadcast_to(jnp.arange(inputs.observation.shape[1]), inputs.observation.shape[:2])
+    return Moment(times, inputs.control, inputs.duration)
+
+
+def _moved(model: AbstractModel, inputs: Inputs, before: np.ndarray) -> np.ndarray:
+    """The states that the transition makes of those before, at each moment but the first."""
+    later = jax.tree.map(lambda leaf: leaf[:, 1:], _moments(inputs))
+    return np.asarray(_over_time(model.transit, jnp.asarray(before, model.initial_mean.dtype), later), np.float64)
+
+
+def _over_time(function: Any, *arguments: Any) -> Array:
+    return jax.jit(jax.vmap(jax.vmap(function)))(*arguments)
+
+
+def _present(inputs: Inputs) -> np.ndarray:
+    if inputs.present is None:
+        return np.ones(inputs.observation.shape, bool)
+    return np.asarray(inputs.present)
+
+
+def _regression(inputs: np.ndarray, outputs: np.ndarray, what: str) -> np.ndarray:
+    """The matrix that takes inputs to outputs, `[output input]`."""
+    size = inputs.shape[-1]
+    matrix, _, rank, _ = np.linalg.lstsq(inputs.reshape(-1, size), outputs.reshape(-1, outputs.shape[-1]), rcond=None)
+    if rank < size:
+        raise ValueError(
+            f"{_WHAT}: the states from which {what} is fitted span {rank} of their {size} dimensions. Give more of "
+            "them, or leave that out of `learn`"
+        )
+    return matrix.T
+
+
+def _mean_square(left: np.ndarray, what: str) -> np.ndarray:
+    flat = left.reshape(-1, left.shape[-1])
+    if not len(flat):
+        raise ValueError(f"{_WHAT}: at no time is all that {what} is estimated from there. Leave it out of `learn`")
+    return flat.T @ flat / len(flat)
