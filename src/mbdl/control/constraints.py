@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mbdl.core import as_leaf
-from mbdl.core.checks import concrete, floating
+from mbdl.core.checks import concrete, floating, greatest
 
 from .cost import Stage
 
@@ -62,10 +62,8 @@ class Constraints(eqx.Module):
                 parts += [interval[0] - value, value - interval[1]]
         if self.inequality is not None:
             parts.append(jnp.ravel(self.inequality(stage)))
-        broken = jnp.concatenate(parts)
-        seen = jnp.concatenate([broken, stage.state, stage.control, stage.following])
-        # XLA's maximum over a batch, on a processor, may leave NaN out.
-        return jnp.where(jnp.any(jnp.isnan(seen)), jnp.nan, jnp.max(broken))
+        parts += [jnp.where(jnp.isnan(seen), seen, 0.0) for seen in (stage.state, stage.control, stage.following)]
+        return greatest(jnp.concatenate(parts))
 
     def clipped(self, control: Float[Array, " control"]) -> Float[Array, " control"]:
         """A control brought within its bounds."""

@@ -253,7 +253,7 @@ class IterativeLQR(IterativeSolver):
             return backward_step(curve, inputs[0], damping, inputs[1])
 
         last = last_curve(self.cost, states[-1])
-        return jax.lax.scan(stage, last, (stages, bounds), reverse=True)[1]
+        return loop(stage, last, (stages, bounds), length=self.horizon, reverse=True)[1]
 
     def _forwards(
         self, states: Array, controls: Array, correction: Correction, size: Array, situation: Situation

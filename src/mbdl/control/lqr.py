@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from mbdl import tracking
-from mbdl.core import RecursiveRule, resolve
+from mbdl.core import RecursiveRule, loop, resolve
 from mbdl.core.checks import concrete
 
 from .cost import QuadraticCost
@@ -109,7 +109,8 @@ class LQR(RecursiveRule):
             moment = tracking.Moment(time)
             return backward(tracking.at(rule.transition, moment), tracking.at(rule.control, moment), rule.cost, value)
 
-        return jax.lax.scan(stage, last_value(rule.cost, len(rule.cost.state)), times, reverse=True)
+        last = last_value(rule.cost, len(rule.cost.state))
+        return loop(stage, last, times, length=rule.horizon, reverse=True)
 
     def why_not_finite(self, x: Any, decision: Any) -> str:
         if self.horizon is not None:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from mbdl.core import IterativeSolver
+from mbdl.core.checks import greatest
 
 from .affine_map import AffineMap, affine, with_one
 from .fixed_depth import finite_or, first_state, iterated, starting_state
@@ -224,5 +225,4 @@ class ParametrisedProgram(eqx.Module):
 def _smallest(values: Array, rows: Array) -> Any:
     """The smallest of the values at rows, along the first axis; infinite where there is none, NaN where one is."""
     known = jnp.concatenate([values, jnp.full(1, jnp.inf, values.dtype)])[rows]
-    # XLA's minimum over a batch, on a processor, may leave NaN out.
-    return jnp.where(jnp.any(jnp.isnan(known), axis=0), jnp.nan, jnp.min(known, axis=0, initial=jnp.inf))
+    return -greatest(-known, axis=0, initial=-jnp.inf)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mbdl.core import all_finite
+from mbdl.core.checks import greatest
 
 from .quadratic_program import QuadraticProgram
 
@@ -94,7 +95,7 @@ def residual(form: StandardForm, point: PrimalDual, tolerance: Float[Array, ""])
     r"""How far a point is from the optimality conditions: the larger of the dual residual, relative to the largest of
     $P x$ and $q$, and the natural residuals $C x - \Pi_{[l, u]}(C x + y)$ and
     $x - \Pi_{[\underline x, \bar x]}(x + w)$, relative to the largest of $C x$ and $x$ (not below what rounding of the
-    gradient makes of zero). NaN for a point that is not finite, or a form that is not valid."""
+    gradient makes of zero). Not finite for a point that is not, or a form that is not valid."""
     curvature, pull = form.hessian @ point.x, form.matrix.T @ point.y
     values = form.matrix @ point.x
     slope = largest(curvature, form.linear)
@@ -102,10 +103,9 @@ def residual(form: StandardForm, point: PrimalDual, tolerance: Float[Array, ""])
     size = jnp.maximum(largest(point.x, values), rounding * slope)
     rows = values - jnp.clip(values + point.y, form.lower, form.upper)
     bounds = point.x - jnp.clip(point.x + point.w, form.low, form.high)
-    dual = largest(curvature + form.linear + pull + point.w)
-    error = jnp.maximum(dual / positive(slope), largest(rows, bounds) / positive(size))
-    # XLA's maximum over a batch, on a processor, may leave NaN out.
-    return jnp.where(form.valid & all_finite(point), error, jnp.nan)
+    dual = curvature + form.linear + pull + point.w
+    primal = jnp.concatenate([rows, bounds])
+    return greatest(jnp.abs(jnp.concatenate([dual / positive(slope), primal / positive(size)])))
 
 
 def largest(*vectors: Array) -> Array:

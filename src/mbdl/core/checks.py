@@ -55,3 +55,9 @@ def shaped(s: Any, shape: tuple[int, ...], what: str) -> None:
     """Raise unless `s` has the shape."""
     if jnp.shape(s) != shape:
         raise ValueError(f"{what}: expected shape {shape}, got {jnp.shape(s)}; apply jax.vmap to a batch")
+
+
+def greatest(values: jax.Array, axis: int | None = None, *, initial: Any = None) -> jax.Array:
+    """The largest of some values, NaN where one of them is: XLA's maximum over a batch, on a processor, may leave NaN
+    out."""
+    return jnp.where(jnp.any(jnp.isnan(values), axis=axis), jnp.nan, jnp.max(values, axis=axis, initial=initial))
