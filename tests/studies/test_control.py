@@ -28,6 +28,19 @@ DRAWN = {
 """What is to be seen of a closed loop in the report of each study."""
 
 
+def _check_steps(run, problem, table):
+    """Before its first step a training costs what the policy costs that it begins from, less the reference."""
+    published = [entry for entry in problem.entries if entry.training is not None and entry.training.published]
+    assert (table is None) == (not published)
+    for entry in published:
+        runs = {"runs": run.settings.validation_runs, "key": run.key(problem.name, "validation")}
+        risk = control.closed_loop(problem.system, problem.cost, horizon=problem.horizon, **runs)
+        first, reference = (run.load_rule(f"{problem.name}-{name}") for name in (entry.start, problem.reference))
+        cells = {row["name"]: row["cells"] for row in table["rows"]}[f"{problem.name}-{entry.name}-0"]
+        np.testing.assert_allclose(cells["measured"], risk(first) - risk(reference), rtol=1e-4)
+        np.testing.assert_allclose(cells["difference"], cells["measured"] - cells["published"], rtol=1e-4)
+
+
 @pytest.mark.parametrize("name", TINY)
 def test_a_study_runs_and_its_table_is_what_was_simulated(name, tmp_path):
     how = {"out": tmp_path / name, "assignments": assignments(TINY[name]), "seed": 1, "curves": True}
@@ -50,6 +63,7 @@ def test_a_study_runs_and_its_table_is_what_was_simulated(name, tmp_path):
         runs = simulated(run, problem, policy, problem.evaluations[0])
         cell = rows[f"{problem.name}-{entry.name}"]["cells"]["cost"]
         np.testing.assert_allclose(cell["value"], shown(problem, np.asarray(runs.run_costs))["value"], rtol=1e-4)
+        _check_steps(run, problem, {table["name"]: table for table in results["tables"]}.get("published-steps"))
         # A policy's numbers are where the study says that it stands.
         for problem in run.memory["problems"]:
             for entry in problem.entries:

@@ -18,7 +18,7 @@ KEY = jax.random.key(3)
 
 
 def mesh():
-    found = local_mesh(4)
+    found = local_mesh(8)
     assert found is not None
     assert found.size == 2
     return found
@@ -85,5 +85,6 @@ def test_what_cannot_be_shared_is_refused():
 
 
 def test_a_local_mesh_divides_the_examples():
-    assert local_mesh(3) is None
+    assert local_mesh(9) is None
+    assert local_mesh(6) is None  # three for each are not worth it
     assert local_mesh(8) == Mesh(np.array(jax.local_devices()[:2]), ("examples",))

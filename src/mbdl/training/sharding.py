@@ -93,8 +93,14 @@ def gathered(tree: Any, mesh: Mesh | None) -> Any:
     return jax.tree.map(lambda leaf: jax.device_put(leaf.addressable_data(0), mesh.local_devices[0]), tree)
 
 
+LEAST_SHARE = 4
+"""Examples of a device below which it is not worth a program for several."""
+
+
 def local_mesh(examples: int) -> Mesh | None:
-    """A mesh of the most devices of this process that can share a number of examples equally; none for one device."""
+    """A mesh of the most devices of this process that can share a number of examples equally, some for each; none for
+    one device."""
     devices = jax.local_devices()
-    count = max(n for n in range(1, len(devices) + 1) if examples % n == 0)
+    most = max(1, min(len(devices), examples // LEAST_SHARE))
+    count = max(n for n in range(1, most + 1) if examples % n == 0)
     return Mesh(np.array(devices[:count]), ("examples",)) if count > 1 else None

@@ -29,7 +29,7 @@ def collect(
         "evidence": not run.quick,
         "statements": statements,
         "findings": [] if run.quick else [line for p in problems for line in _findings(p, scored[p.name])],
-        "tables": [*tables, *_published(problems, scored)],
+        "tables": [*tables, *_published(problems, scored), *_published_steps(run, problems)],
         "curves": [
             *(curve for problem in problems for curve in _training_curve(run, problem)),
             *(curve.collect(run, _named(problems, curve.problem)) for curve in (curves if run.curves else ())),
@@ -184,6 +184,41 @@ def _published(problems: Sequence[Problem], scored: dict[str, Any]) -> list[dict
         return []
     caption = "Published costs of the same settings, on other draws of the noise and often on few runs."
     return [form.table("published", "Published, and measured here", columns, rows, caption=caption)]
+
+
+def _published_steps(run: Run, problems: Sequence[Problem]) -> list[dict[str, Any]]:
+    """The cost after so many steps of a training, where it is published."""
+    columns = [
+        form.column("published", "published", digits=3),
+        form.column("measured", "measured here", digits=3),
+        form.column("difference", "measured less published", digits=3, signed=True),
+    ]
+    rows = []
+    for problem in problems:
+        for entry in problem.entries:
+            if entry.training is None or not entry.training.published:
+                continue
+            found = run[f"find-{rule_name(problem, entry)}"]
+            risk = dict(zip(found["validation_steps"], found["validation_risk"], strict=True))
+            for step, published in entry.training.published.items():
+                if step in risk:
+                    measured = float(f"{risk[step] - found['reference_risk']:.6g}")
+                    cells = {
+                        "published": published,
+                        "measured": measured,
+                        "difference": float(f"{measured - published:.6g}"),
+                    }
+                    title = f"{entry.title}, after {step} step{'' if step == 1 else 's'}"
+                    name = f"{problem.name}-{entry.name}-{step}"
+                    rows.append({"name": name, "title": title, "strategy": entry.strategy, "cells": cells})
+    if not rows:
+        return []
+    versus = problems[0].entry(problems[0].reference).title
+    caption = (
+        f"Cost of a stage less that of {versus} on the same runs: of the training's validation runs here, of six runs "
+        "as published."
+    )
+    return [form.table("published-steps", "Training, step by step", columns, rows, caption=caption)]
 
 
 def _findings(problem: Problem, scored: dict[str, Any]) -> list[str]:

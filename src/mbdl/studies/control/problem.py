@@ -26,6 +26,9 @@ class Training:
         recorded: that number of runs.
         objective: what that risk is.
         horizon: stages of a run; those of the problem by default.
+        validations: how often the validation runs are looked at.
+        published: published costs by the number of steps, less that of the problem's reference on the same runs. Those
+            after whose step the validation runs are looked at are compared.
     """
 
     optimiser: optax.GradientTransformation
@@ -35,6 +38,8 @@ class Training:
     recorded: int = 0
     objective: str = ""
     horizon: int | None = None
+    validations: int = 25
+    published: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -82,13 +82,17 @@ def train(
         steps=how.steps,
         key=_key(run, problem, entry, time, "noise"),
         validation=validation,
-        validations=25,
+        validations=how.validations,
         examples=examples,
         batch_size=batch,
         deploy=entry.deploy,
     )
     objective = "cost of the closed loop" if how.risk is None else how.objective
-    return {**record, "examples": examples, "objective": objective}
+    record |= {"examples": examples, "objective": objective}
+    if how.published:
+        reference = run.load_rule(rule_name(problem, problem.entry(problem.reference)))
+        record["reference_risk"] = float(eqx.filter_jit(validation.__call__)(reference))
+    return record
 
 
 def mean_cost(
