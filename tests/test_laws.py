@@ -9,6 +9,8 @@
 Each package lists its rules in `tests/<package>/rules.py`, as functions that return a rule and a context.
 """
 
+import inspect
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -22,7 +24,7 @@ from tracking.rules import NONDIFFERENTIABLE
 from tracking.rules import RULES as TRACKING
 
 import mbdl
-from mbdl import core
+from mbdl import core, tracking
 
 RULES = {**CONTROL, **INVERSE, **NETWORKS, **TRACKING}
 BUILT = {name: make()[0] for name, make in RULES.items()}
@@ -99,6 +101,28 @@ def numbers(function, tree):
 def batch_of(x, n=3):
     batch = [numbers(lambda leaf, k=k: leaf * (1 - 0.1 * k), x) for k in range(n)]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *batch)
+
+
+def kinds(node):
+    """The classes of a tree's nodes."""
+    if isinstance(node, eqx.Module):
+        inside = vars(node).values()
+    elif isinstance(node, dict):
+        inside = node.values()
+    else:
+        inside = node if isinstance(node, tuple | list) else ()
+    return {type(node)}.union(*map(kinds, inside))
+
+
+def test_the_laws_are_tested_of_every_rule():
+    """And of every gain, which is what differs between filters."""
+    packages = (mbdl.control, mbdl.inverse, mbdl.networks, mbdl.tracking)
+    exported = [getattr(package, name) for package in packages for name in package.__all__]
+    kind = (core.DecisionRule, tracking.AbstractGain, tracking.AbstractSmootherGain)
+    rules = {c for c in exported if inspect.isclass(c) and issubclass(c, kind) and not inspect.isabstract(c)}
+    assert len(rules) > 40
+    missing = rules - set().union(*map(kinds, BUILT.values()))
+    assert not missing, f"add to tests/<package>/rules.py: {sorted(c.__name__ for c in missing)}"
 
 
 @every_rule

@@ -77,7 +77,17 @@ def gradient_descent():
     return inverse.GradientDescent(fidelity, inverse.SquaredL2(0.1), iterations=4), _sparse()
 
 
+def bicubic():
+    return inverse.Bicubic(2), _image()
+
+
+def reflected():
+    return inverse.Reflected(plug_and_play_conditioned()[0], 2), _image()
+
+
 RULES = {
+    "Bicubic": bicubic,
+    "Reflected": reflected,
     "ISTA": ista,
     "FISTA": fista,
     "FISTA with total variation": fista_total_variation,
