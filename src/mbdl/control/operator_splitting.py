@@ -68,6 +68,14 @@ class OperatorSplitting(IterativeSolver):
     >>> program = control.QuadraticProgram(jnp.eye(2), jnp.array([-1.0, 2.0]), bounds=(0.0, 0.5))
     >>> control.OperatorSplitting(penalty=1.0)(program).tolist()
     [0.5, 0.0]
+
+    Two iterations from a point that is learned, for programs that are alike:
+
+    >>> import mbdl
+    >>> first = control.PrimalDual(jnp.zeros(2), y=jnp.zeros(0), w=jnp.zeros(2))
+    >>> short = mbdl.learn(control.OperatorSplitting(initial=first, iterations=2), lambda s: (s.initial.x, s.initial.w))
+    >>> mbdl.spectrum(short).learned
+    4
     """
 
     penalty: Float[Array, ""]

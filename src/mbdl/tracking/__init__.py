@@ -19,6 +19,7 @@ from .gain import AbstractGain, Features, Uncertainty
 from .gain_network import AbstractGainNetwork, SingleUnitNetwork
 from .graph_refinement import GraphRefinement
 from .graph_tracker import GraphTracker, GraphTrackerState
+from .identification import least_squares
 from .information_gain import InformationGain
 from .input_features import Differences, InputFeatures
 from .inputs import Inputs, Moment, nan_means_missing
@@ -26,7 +27,6 @@ from .kalman import KalmanFilter
 from .kalman_gain import KalmanGain
 from .kalmannet import KalmanNet
 from .kinematic import KinematicNoise, KinematicTransition, constant_acceleration, constant_velocity
-from .least_squares import least_squares
 from .linear import LinearGaussian
 from .linear_observation import LinearObservation
 from .linearised import FilterMemory

@@ -14,7 +14,7 @@ from jaxtyping import Float, PRNGKeyArray
 from mbdl import tracking
 from mbdl.studies.study import Run
 from mbdl.tracking import AbstractModel, Simulated
-from mbdl.tracking.least_squares import Identified
+from mbdl.tracking.identification import Identified
 
 
 @dataclass(frozen=True)
