@@ -81,3 +81,30 @@ def test_without_states_by_the_error_of_its_predictions(data):
     risk = mbdl.unsupervised(ys, tracking.prediction_error)
     fit = mbdl.fit(untrained(), risk, optax.adam(1e-2), steps=60, batch_size=20, key=jax.random.key(2))
     falls(untrained(), fit.rule, (test, test), tracking.prediction_error)
+
+
+def test_an_alarm_where_the_sensor_turns_trains_it_again():
+    """From the tenth block of a stream on the observations are rotated. The innovations tell, and only then are the
+    states of the last blocks looked up and the filter trained."""
+    ys, states = tracking.simulate(model(0.0), jax.random.key(5), steps=20 * STEPS, runs=1)
+    turned = ys[0] + (states[0] @ model(20.0).observation.T - states[0])
+    stream = jnp.where(jnp.arange(len(turned))[:, None] < 10 * STEPS, ys[0], turned)
+    cut = functools.partial(jnp.reshape, shape=(20, STEPS, 2))
+    course = mbdl.online(
+        untrained(),
+        [mbdl.training.Block(*block) for block in zip(cut(stream), cut(states[0]), strict=True)],
+        mbdl.supervised(None, tracking.state_error),
+        optax.adam(1e-2),
+        steps=40,
+        key=jax.random.key(2),
+        detector=mbdl.training.drift.PageHinkley(),
+        score=lambda block, decided: jnp.log(tracking.prediction_error(decided, block)),
+    )
+    (alarms,) = np.nonzero(course.alarms)
+    assert len(alarms) > 0
+    assert alarms[0] in (10, 11)
+    np.testing.assert_array_equal(course.retrained, course.alarms)
+    after = slice((alarms[0] + 1) * STEPS, None)
+    adapted = np.concatenate([decided.mean for decided in course.decisions])
+    errors = [np.mean((means[after] - states[0][after]) ** 2) for means in (adapted, untrained()(stream).mean)]
+    assert errors[0] < 0.5 * errors[1]
