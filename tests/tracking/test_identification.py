@@ -134,10 +134,3 @@ def test_what_is_learned_is_resolved(recorded):
     marked = mbdl.learn(WRONG, lambda m: m.transition)
     found = tracking.least_squares(marked, *recorded)
     np.testing.assert_allclose(found.transition, TRUE.transition, atol=0.03)
-
-
-def test_durations_that_no_parameter_depends_on_raise(recorded):
-    inputs, _ = recorded
-    timed = tracking.Inputs(inputs.observation[0], inputs.control[0], duration=jnp.ones(200))
-    with pytest.raises(ValueError, match="the inputs have durations, and no parameter of the model depends on them"):
-        tracking.KalmanFilter(TRUE)(timed)

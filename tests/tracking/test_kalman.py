@@ -10,6 +10,7 @@ from tracking.rules import badly_scaled
 
 import mbdl
 from mbdl import tracking
+from mbdl.tracking.kalman_gain import whitener_of
 
 STATES, SEEN, STEPS = 3, 2, 5
 RNG = np.random.default_rng(0)
@@ -236,6 +237,11 @@ def simple(**changes):
     return tracking.LinearGaussian(**{**parameters, **changes})
 
 
+def elapsing(moment):
+    """A process noise that grows with the time between samples."""
+    return moment.duration * jnp.eye(2)
+
+
 NAN = jnp.ones((5, 2)).at[3, 1].set(jnp.nan)
 BAD = {
     "an observation that is not finite": (simple(), NAN, "1 values of the observation are not finite, first at step 3"),
@@ -250,9 +256,14 @@ BAD = {
         "1 values of the control are not finite, first at step 3. They cannot be missing",
     ),
     "a duration that is not finite": (
-        simple(),
+        simple(process_noise=elapsing),
         tracking.Inputs(jnp.ones((5, 2)), duration=NAN[:, 1]),
         "1 values of the duration are not finite, first at step 3. They cannot be missing",
+    ),
+    "durations that no parameter depends on": (
+        simple(),
+        tracking.Inputs(jnp.ones((5, 2)), duration=jnp.ones(5)),
+        "the inputs have durations, and no parameter of the model depends on them. Give it",
     ),
     "nothing is present": (
         simple(),
@@ -335,14 +346,25 @@ def test_a_singular_innovation_covariance_is_told_by_every_gain(gain):
         tracking.KalmanFilter(model, GAINS[gain]())(jnp.ones((3, 2)))
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_a_whitener_makes_a_covariance_the_identity(size, x64):
+    root = jax.random.normal(jax.random.key(size), (size, size))
+    W = whitener_of(root @ root.T)
+    np.testing.assert_allclose(W @ root @ root.T @ W.T, np.eye(size), atol=1e-9)
+    np.testing.assert_array_equal(W, np.tril(W))
+    np.testing.assert_allclose(W @ np.linalg.cholesky(root @ root.T), np.eye(size), atol=1e-9)
+    assert np.all(np.isnan(whitener_of(root[:, 1:] @ root[:, 1:].T)[np.tril_indices(size)]))  # of a smaller rank
+
+
 def test_one_input_of_a_stream_that_is_not_finite_raises():
     filter = tracking.KalmanFilter(simple())
-    for name, x in {
-        "observation": jnp.array([0.0, jnp.nan]),
-        "duration": tracking.Inputs(jnp.zeros(2), duration=jnp.nan),
-    }.items():
+    timed = tracking.KalmanFilter(simple(process_noise=elapsing))
+    for name, filter_of, x in (
+        ("observation", filter, jnp.array([0.0, jnp.nan])),
+        ("duration", timed, tracking.Inputs(jnp.zeros(2), duration=jnp.nan)),
+    ):
         with pytest.raises(ValueError, match=f"1 values of the {name} are not finite. "):
-            filter.advance(filter.start(), x)
+            filter_of.advance(filter_of.start(), x)
     # In a stream nothing need be present.
     memory, estimates = filter.advance(filter.start(), tracking.Inputs(jnp.zeros(2), present=False))
     assert int(memory.time) == 1

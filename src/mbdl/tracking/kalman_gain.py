@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.linalg import cho_solve, solve_triangular
 from jaxtyping import Array, Bool, Float
 
@@ -12,6 +13,10 @@ from .gain import AbstractGain, Features, Uncertainty, nearly_equal
 
 WIDE = 12
 """The size of the state up to which products with blocks of zeros cost less than more products."""
+
+
+FEW = 3
+"""The size of an innovation up to which its covariance is factored entry by entry."""
 
 
 class KalmanGain(AbstractGain):
@@ -96,7 +101,7 @@ def _weighed(
     seen: Float[Array, "state observation"], S: Float[Array, "observation observation"]
 ) -> tuple[Float[Array, "state observation"], Float[Array, "observation observation"]]:
     r"""The gain $P^- H^\top S^{-1}$ and the whitener of $S$, in the fewest operations for the size."""
-    if not 2 < len(S) < 8:
+    if not FEW < len(S) < 8:
         W = whitener_of(S)
         return (seen @ W.T) @ W, W
     factor = jnp.linalg.cholesky(S, symmetrize_input=False)
@@ -112,8 +117,8 @@ def whitener_of(covariance: Float[Array, "n n"]) -> Float[Array, "n n"]:
     """
     if covariance.shape == (1, 1):
         return jnp.where(covariance > 0, 1 / jnp.sqrt(covariance), jnp.nan)
-    if len(covariance) == 2:
-        whitener, pivots = _whitener_of_two(covariance)
+    if len(covariance) <= FEW:
+        whitener, pivots = _whitener_of_few(covariance)
     else:
         factor = jnp.linalg.cholesky(covariance)
         pivots = jnp.diagonal(factor) ** 2
@@ -126,11 +131,17 @@ def _rounding(covariance: Float[Array, "n n"]) -> Float[Array, " n"]:
     return len(covariance) * jnp.finfo(covariance.dtype).eps * jnp.diagonal(covariance)
 
 
-def _whitener_of_two(covariance: Float[Array, "2 2"]) -> tuple[Float[Array, "2 2"], Float[Array, "2"]]:
-    """The whitener of two components, and the squared pivots, in closed form: no calls of LAPACK for four numbers."""
-    first = jax.lax.rsqrt(covariance[0, 0])
-    below = covariance[1, 0] * first
-    pivot = covariance[1, 1] - below**2
-    second = jax.lax.rsqrt(pivot)
-    rows = [jnp.stack([first, jnp.zeros_like(first)]), jnp.stack([-below * first * second, second])]
-    return jnp.stack(rows), jnp.stack([covariance[0, 0], pivot])
+def _whitener_of_few(covariance: Float[Array, "n n"]) -> tuple[Float[Array, "n n"], Float[Array, " n"]]:
+    """The whitener of a few components, and the squared pivots, entry by entry: no calls of LAPACK for that."""
+    size = len(covariance)
+    L, W, pivots = np.zeros((3, size, size), object)
+    for i in range(size):
+        for j in range(i):
+            L[i, j] = (covariance[i, j] - L[i, :j] @ L[j, :j]) * W[j, j]
+        pivots[i, i] = covariance[i, i] - L[i, :i] @ L[i, :i]
+        W[i, i] = jax.lax.rsqrt(pivots[i, i])
+        for j in range(i):
+            W[i, j] = -W[i, i] * (L[i, j:i] @ W[j:i, j])
+    zero = jnp.zeros_like(W[0, 0])
+    rows = [jnp.stack([W[i, j] if j <= i else zero for j in range(size)]) for i in range(size)]
+    return jnp.stack(rows), jnp.stack(list(np.diagonal(pivots)))
