@@ -78,7 +78,7 @@ class ParallelRTSSmoother(AbstractSmoother):
         _, means, spreads = jax.lax.associative_scan(jax.vmap(_composed), (gains, offsets, spreads), reverse=True)
         covariances = jax.vmap(dense)(spreads)
         cross = covariances[1:] @ jnp.swapaxes(G, 1, 2)
-        return assembled(filtered, means[:-1], covariances[0], covariances[1:], cross)
+        return assembled(filtered, means[0], means[1:-1], covariances[0], covariances[1:], cross)
 
 
 def _composed(late: tuple[Array, Array, Any], early: tuple[Array, Array, Any]) -> tuple[Array, Array, Any]:

@@ -15,7 +15,7 @@ from .extended import ExtendedKalmanFilter
 from .filter import AbstractFilter
 from .inputs import Inputs, Moment, as_inputs
 from .kalman import KalmanFilter
-from .linear import same_for_all
+from .linear import LinearGaussian, same_for_all
 from .model import AbstractModel
 from .smoother import AbstractSmoother, Smoothed, as_filter, assembled, estimates_before
 from .smoother_gain import AbstractSmootherGain, JointFactor, RTSGain, SmootherFeatures
@@ -105,23 +105,93 @@ def smoothed_back(
 ) -> Smoothed:
     """The way back through the estimates of a filter that began at the first observation."""
     steps = len(filtered.mean)
-    mean, covariance = estimates_before(model, filtered)
+    before = estimates_before(model, filtered)
     moments = Moment(jnp.arange(steps), inputs.control, inputs.duration)
-    shared = gain.predetermined and same_for_all(model, inputs)
 
     @jax.vmap
-    def at_once(moment: Moment, mean: Array, covariance: Array | None, now: Estimates, L: Array | None) -> Any:
+    def at_once(
+        moment: Moment, mean: Array, covariance: Array | None, now: Estimates, L: Array | None
+    ) -> tuple[Array, Any]:
         transition = transition_at(model, mean, moment)
-        moved = None
-        if shared and moment.control is not None:
-            still = jnp.zeros_like(mean)
-            moved = unless(model.begins(moment), still, model.transit(still, moment))
         joint = None if L is None else joint_factor(model, mean, L, moment)
-        return transition, moved, gain.ahead(model, mean, covariance, now, joint)
+        return transition, gain.ahead(model, mean, covariance, now, joint)
+
+    ahead = at_once(moments, *before, filtered, None if factors is None else factors[:-1])
+    last = jax.tree.map(lambda leaf: leaf[-1], filtered.covariance) if factors is None else Factor(factors[-1])
+    if gain.predetermined and same_for_all(model, inputs):
+        return _gains_first(model, gain, filtered, moments, before[1], ahead, last)
+    return _all_together(model, gain, filtered, before, ahead, last)
+
+
+def _gains_first(
+    model: LinearGaussian,
+    gain: AbstractSmootherGain,
+    filtered: Estimates,
+    moments: Moment,
+    covariance: Float[Array, "time state state"] | None,
+    ahead: Any,
+    last: Any,
+) -> Smoothed:
+    """All gains and covariances, which look at no estimate and are the same for all sequences; then the means."""
+
+    def back(carry: Any, x: Any) -> Any:
+        memory, smoothed = carry
+        covariance, predicted, cross, (transition, ahead) = x
+        unseen: Any = None
+        features = SmootherFeatures(
+            filtered=unseen,
+            filtered_covariance=covariance,
+            predicted=unseen,
+            predicted_covariance=predicted,
+            cross_covariance=cross,
+            next_filtered=unseen,
+            smoothed=unseen,
+            smoothed_covariance=smoothed,
+            later=unseen,
+            transition=transition,
+            ahead=ahead,
+        )
+        G, before, memory = gain(model, memory, features)
+        # A covariance that came in, not the one that goes out: all of them are then arrays of the loop.
+        later = None if before is None else dense(smoothed)
+        return (memory, before), (G, later, None if later is None else later @ G.T)
+
+    xs = (covariance, filtered.predicted_covariance, filtered.cross_covariance, ahead)
+    carry = _started(back, (gain.init(model), last), jax.tree.map(lambda leaf: leaf[-1], xs), filtered)
+    (_, initial), (G, covariances, cross) = loop(back, carry, xs, length=len(filtered.mean), reverse=True)
+
+    @jax.vmap
+    def weighed(G: Array, transition: Array, moment: Moment) -> tuple[Array, Array | None]:
+        """$[I - G F, G]$, of the estimate and the smoothed state after it, and $-G B u$: no prediction is needed."""
+        both = jnp.concatenate([jnp.eye(len(G), dtype=G.dtype) - G @ transition, G], axis=1)
+        if moment.control is None:
+            return both, None
+        still = jnp.zeros(len(G), G.dtype)
+        return both, -G @ unless(model.begins(moment), still, model.transit(still, moment))
+
+    def mean_back(smoothed: Array, x: tuple[Array, tuple[Array, Array | None]]) -> tuple[Array, Array]:
+        mean, (both, moved) = x
+        before = jnp.concatenate([mean, smoothed]) @ both.T
+        before = before if moved is None else before + moved
+        return before, before
+
+    weights = weighed(G, ahead[0], moments)
+    first, rest = _first_and_rest(weights)
+    smoothed, means = loop(
+        mean_back, filtered.mean[-1], (filtered.mean[:-1], rest), length=len(filtered.mean) - 1, reverse=True
+    )
+    initial_mean, _ = mean_back(smoothed, (model.initial_mean, first))
+    return assembled(filtered, initial_mean, means, dense(initial), covariances, cross)
+
+
+def _all_together(
+    model: AbstractModel, gain: AbstractSmootherGain, filtered: Estimates, before: Any, ahead: Any, last: Any
+) -> Smoothed:
+    """Means, gains and covariances step by step."""
 
     def back(carry: Any, x: Any) -> Any:
         memory, smoothed, later, smoothed_covariance = carry
-        mean, covariance, now, (transition, moved, ahead) = x
+        mean, covariance, now, (transition, ahead) = x
         features = SmootherFeatures(
             filtered=mean,
             filtered_covariance=covariance,
@@ -136,44 +206,37 @@ def smoothed_back(
             ahead=ahead,
         )
         G, before_covariance, memory = gain(model, memory, features)
-        if shared:
-            before = _in_one_product(G, transition, mean, smoothed, moved)
-        else:
-            before = mean + G @ (smoothed - now.predicted_mean)
-        # A covariance that came in, not the one that goes out: all of them are then arrays of the loop.
+        before = mean + G @ (smoothed - now.predicted_mean)
         later_covariance = None if before_covariance is None else dense(smoothed_covariance)
         outputs = before, later_covariance, None if later_covariance is None else later_covariance @ G.T
         return (memory, before, smoothed, before_covariance), outputs
 
-    ahead = at_once(moments, mean, covariance, filtered, None if factors is None else factors[:-1])
-    initial = jax.tree.map(lambda leaf: leaf[0], (mean, covariance, filtered, ahead))
     # The step to the initial state stands by itself, so that the loop reads the filter's own arrays: to put the initial
     # state before them turns batch and time axes twice.
-    earlier = jax.tree.map(lambda leaf: leaf[:-1], (filtered.mean, filtered.covariance))
-    xs = (*earlier, *jax.tree.map(lambda leaf: leaf[1:], (filtered, ahead)))
-    last = jax.tree.map(lambda leaf: leaf[-1], filtered)
-    covariance = last.covariance if factors is None else Factor(factors[-1])
-    carry = (gain.init(model), last.mean, 2 * last.mean - last.predicted_mean, covariance)
-    held = eqx.filter_eval_shape(back, carry, initial)[0][3]
+    initial, rest = _first_and_rest((filtered, ahead))
+    initial = (*jax.tree.map(lambda leaf: leaf[0], before), *initial)
+    xs = (*jax.tree.map(lambda leaf: leaf[:-1], (filtered.mean, filtered.covariance)), *rest)
+    mean = filtered.mean[-1]
+    carry = (gain.init(model), mean, 2 * mean - filtered.predicted_mean[-1], last)
+    carry, backwards = loop(
+        back, _started(back, carry, initial, filtered), xs, length=len(filtered.mean) - 1, reverse=True
+    )
+    (_, initial_mean, _, initial_covariance), (_, *first) = back(carry, initial)
+    means, *later = backwards
+    covariances, cross = jax.tree.map(lambda one, rest: jnp.concatenate([one[None], rest]), first, later)
+    return assembled(filtered, initial_mean, means, dense(initial_covariance), covariances, cross)
+
+
+def _started(back: Any, carry: Any, x: Any, filtered: Estimates) -> Any:
+    """The first carry of a loop, whose last part is the covariance of the last estimate, as the gain holds it."""
+    held = eqx.filter_eval_shape(back, carry, x)[0][-1]
     if held is None:
-        carry = (*carry[:3], None)  # a gain without covariances, behind a filter that has them
-    elif not isinstance(held, Factor):
-        carry = (*carry[:3], last.covariance)  # a gain that holds no factors, behind a filter that does
-    carry, backwards = loop(back, carry, xs, length=steps - 1, reverse=True)
-    (_, _, _, initial_covariance), first = back(carry, initial)
-    means, covariances, cross = jax.tree.map(_preceded, first, backwards)
-    return assembled(filtered, means, dense(initial_covariance), covariances, cross)
+        return (*carry[:-1], None)  # a gain without covariances, behind a filter that has them
+    if isinstance(held, Factor):
+        return carry
+    assert filtered.covariance is not None
+    return (*carry[:-1], filtered.covariance[-1])  # a gain that holds no factors, behind a filter that may
 
 
-def _in_one_product(G: Array, transition: Array, mean: Array, smoothed: Array, moved: Array | None) -> Array:
-    r"""The smoothed state as $[I - G F, G] [\hat s_t; \hat s^s_{t+1}] - G B u_{t+1}$, for a linear model.
-
-    Many sequences share the matrix, and none of them needs the prediction.
-    """
-    both = jnp.concatenate([jnp.eye(len(G), dtype=G.dtype) - G @ transition, G], axis=1)
-    before = jnp.concatenate([mean, smoothed]) @ both.T
-    return before if moved is None else before - G @ moved
-
-
-def _preceded(first: Array, rest: Array) -> Array:
-    return jnp.concatenate([first[None], rest])
+def _first_and_rest(tree: Any) -> tuple[Any, Any]:
+    return jax.tree.map(lambda leaf: leaf[0], tree), jax.tree.map(lambda leaf: leaf[1:], tree)

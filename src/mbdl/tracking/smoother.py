@@ -85,12 +85,13 @@ def estimates_before(
 
 def assembled(
     filtered: Estimates,
+    initial_mean: Array,
     means: Array,
     initial_covariance: Array | None,
     covariances: Array | None,
     cross: Array | None,
 ) -> Smoothed:
-    """The result from the smoothed states before each observation, the last being the filter's, and what goes with the
-    initial state and with each observation."""
-    mean = jnp.concatenate([means[1:], filtered.mean[-1:]])
-    return Smoothed(mean, covariances, cross, means[0], initial_covariance, filtered)
+    """The result from the smoothed states but the last, which is the filter's, and what goes with the initial state and
+    with each observation."""
+    mean = jnp.concatenate([means, filtered.mean[-1:]])
+    return Smoothed(mean, covariances, cross, initial_mean, initial_covariance, filtered)

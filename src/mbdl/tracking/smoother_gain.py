@@ -63,7 +63,8 @@ class AbstractSmootherGain(eqx.Module):
     """The gain of a smoother, with its own memory on the way back. The model is the filter's, and is passed in.
 
     Attributes:
-        predetermined: whether the model and the covariances alone determine the gain: it looks at no estimate.
+        predetermined: whether the model and the covariances alone determine the gain: it looks at no estimate, and is
+            given none where the model is linear and all is observed.
     """
 
     predetermined: ClassVar[bool] = False
