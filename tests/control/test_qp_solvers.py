@@ -140,9 +140,20 @@ def test_the_solution_does_not_depend_on_where_it_begins(x64):
         jax.grad(lambda rule: jnp.sum(rule.solve(program).decision), allow_int=True)(learning)
 
 
+def test_a_multiplier_of_a_side_that_is_not_there_counts_as_zero(x64):
+    """Its penalty is tiny, so that it would throw the first iterations far off."""
+    free = control.QuadraticProgram(jnp.eye(2), jnp.array([-1.0, 2.0]), bounds=(-jnp.inf, jnp.array([jnp.inf, 5.0])))
+    x = jnp.array([1.0, -2.0])
+    for w in (jnp.array([1.0, -1.0]), jnp.array([-1.0, 0.0])):
+        given = control.OperatorSplitting(initial=control.PrimalDual(x, jnp.zeros(0), w), iterations=1)
+        np.testing.assert_allclose(given(free), x, atol=1e-6)
+
+
 def test_a_first_point_that_does_not_fit_raises():
     program = draw(0)
     point = SOLVE(program).point
+    with pytest.raises(ValueError, match="OperatorSplitting: x of the first point must be finite"):
+        control.OperatorSplitting(initial=control.PrimalDual(jnp.nan * point.x, point.y, point.w))
     with pytest.raises(TypeError, match=r"expected initial to be a control.PrimalDual.*got float"):
         control.OperatorSplitting(initial=0.5)
     with pytest.raises(ValueError, match=r"x of the first point has shape \(2,\); the program's has"):

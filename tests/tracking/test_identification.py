@@ -116,6 +116,17 @@ def test_bad_input_raises(recorded):
         tracking.least_squares(WRONG, inputs, states, learn=[])
     with pytest.raises(ValueError, match=r"states \[runs time 2\], got shapes \(60, 200, 3\) and \(60, 200, 3\)"):
         tracking.least_squares(WRONG, inputs, jnp.zeros((60, 200, 3)))
+    with pytest.raises(ValueError, match=r"the observations have 1 components, and those of the model 3"):
+        tracking.least_squares(WRONG, inputs.observation[..., :1], states, learn="observation_noise")
+    with pytest.raises(TypeError, match="expected a LinearGaussian or NonlinearGaussian model, got StateObserved"):
+        tracking.least_squares(tracking.StateObserved(WRONG), states, states)
+    functions = dataclasses.replace(WRONG, **{name: tracking.TimeVarying(jnp.ones((200, 2, 2))) for name in NAMES})
+    with pytest.raises(ValueError, match=r"cannot learn nothing"):
+        tracking.least_squares(functions, inputs.observation[..., :2], states)
+    # One direction but for rounding.
+    along = states[..., :1] * jnp.array([1.0, 0.3])
+    with pytest.raises(ValueError, match=r"component 0 of the observation is fitted span 1 of their 2 dimensions"):
+        tracking.least_squares(WRONG, inputs, along, learn="observation")
     with pytest.raises(ValueError, match=r"the states of sequence 3 are not finite, first at step 7"):
         tracking.least_squares(WRONG, inputs, states.at[3, 7, 0].set(jnp.nan))
     spoiled = tracking.Inputs(inputs.observation.at[4, 2, 0].set(jnp.nan), inputs.control)
@@ -128,6 +139,24 @@ def test_bad_input_raises(recorded):
         tracking.least_squares(WRONG, never, states, learn="observation_noise")
     with pytest.raises(ValueError, match=r"expected at least two times"):
         tracking.least_squares(WRONG, inputs.observation[:, :1], states[:, :1])
+
+
+def test_columns_of_very_different_sizes_are_told_apart():
+    scale = jnp.array([1.0, 1e-5])
+    states = scale * jax.random.normal(jax.random.key(0), (20, 100, 2))
+    matrix = jnp.array([[1.0, 2e5], [0.5, 1e5], [0.0, 3e5]])
+    found = tracking.least_squares(WRONG, states @ matrix.T, states, learn="observation")
+    np.testing.assert_allclose(found.observation * scale, matrix * scale, rtol=1e-4, atol=1e-5)
+
+
+def test_small_noises_of_large_states_are_found():
+    """By double precision, whatever that of the model."""
+    rng = np.random.default_rng(0)
+    steps = 1e-5 * rng.standard_normal((20, 200, 2))
+    states = 1e3 + np.cumsum(steps, axis=1)
+    model = dataclasses.replace(WRONG, control=None)
+    found = tracking.least_squares(model, np.zeros((20, 200, 3)), states, learn="process_noise")
+    np.testing.assert_allclose(found.process_noise, 1e-10 * np.eye(2), atol=5e-12)
 
 
 def test_what_is_learned_is_resolved(recorded):

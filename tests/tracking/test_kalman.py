@@ -265,6 +265,11 @@ BAD = {
         tracking.Inputs(jnp.ones((5, 2)), duration=jnp.ones(5)),
         "the inputs have durations, and no parameter of the model depends on them. Give it",
     ),
+    "durations where parameters vary with the time alone": (
+        simple(process_noise=tracking.TimeVarying(jnp.broadcast_to(jnp.eye(2), (5, 2, 2)))),
+        tracking.Inputs(jnp.ones((5, 2)), duration=jnp.ones(5)),
+        "the inputs have durations, and no parameter of the model depends on them. Give it",
+    ),
     "nothing is present": (
         simple(),
         tracking.Inputs(jnp.ones((5, 2)), present=jnp.zeros(5, bool)),

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from .active_set import inverse_root, small_of
-from .standard_form import PrimalDual, StandardForm
+from .standard_form import PrimalDual, StandardForm, one_sided
 
 NEGLIGIBLE = 1e-2
 """Relative to the largest, the multipliers of a diverging method that are taken for zero in its limit."""
@@ -23,23 +23,18 @@ def proves_infeasible(form: StandardForm, direction: PrimalDual) -> Bool[Array, 
     matrix = jnp.concatenate([form.matrix, jnp.eye(form.linear.shape[0], dtype=form.linear.dtype)])
     size = jnp.max(jnp.abs(jnp.concatenate([_finite(lower), _finite(upper)])))
 
-    def one_sided(multipliers: Array) -> Array:
-        """Only what has a finite side to press against."""
-        above = jnp.where(jnp.isfinite(upper), jnp.maximum(multipliers, 0.0), 0.0)
-        return above + jnp.where(jnp.isfinite(lower), jnp.minimum(multipliers, 0.0), 0.0)
-
     def proves(multipliers: Array) -> Array:
         support = jnp.sum(jnp.where(multipliers > 0, _finite(upper), _finite(lower)) * multipliers)
         return (support < 0) & (jnp.max(jnp.abs(matrix.T @ multipliers)) * size < -small_of(support) * support)
 
-    raw = one_sided(jnp.concatenate([direction.y, direction.w]))
+    raw = one_sided(jnp.concatenate([direction.y, direction.w]), lower, upper)
     pressed = jnp.abs(raw) > NEGLIGIBLE * jnp.max(jnp.abs(raw))
     kept = jnp.where(pressed[:, None], matrix, 0.0)
     limit = jnp.where(pressed, raw, 0.0)
     solve = _solver(kept.T @ kept)
     for _ in range(2):
         limit = limit - kept @ solve(kept.T @ limit)
-    return proves(raw) | proves(one_sided(limit))
+    return proves(raw) | proves(one_sided(limit, lower, upper))
 
 
 def proves_unbounded(form: StandardForm, direction: Float[Array, " variables"]) -> Bool[Array, ""]:

@@ -62,6 +62,7 @@ class Constraints(eqx.Module):
                 parts += [interval[0] - value, value - interval[1]]
         if self.inequality is not None:
             parts.append(jnp.ravel(self.inequality(stage)))
+        # NaN in what no constraint looks at is NaN too.
         parts += [jnp.where(jnp.isnan(seen), seen, 0.0) for seen in (stage.state, stage.control, stage.following)]
         return greatest(jnp.concatenate(parts))
 

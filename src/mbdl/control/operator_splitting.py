@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mbdl.core import IterativeSolver, Status, as_leaf
-from mbdl.core.checks import concrete, floating, positive
+from mbdl.core.checks import concrete, finite, floating, positive
 
 from .active_set import inverse_root
 from .certificates import crossed
@@ -16,7 +16,7 @@ from .degenerate import degenerate_at
 from .found import verdict
 from .quadratic_program import QuadraticProgram
 from .splitting import Split, first_split, governing, proximal, split_at, split_step, weights
-from .standard_form import PrimalDual, StandardForm, origin, residual, standard_form
+from .standard_form import PrimalDual, StandardForm, one_sided, origin, residual, standard_form
 
 
 class SplittingState(eqx.Module):
@@ -34,9 +34,9 @@ class OperatorSplitting(IterativeSolver):
     $$v = \alpha C \tilde x_{k+1} + (1 - \alpha) z_k + R^{-1} y_k, \quad
     x_{k+1} = \alpha \tilde x_{k+1} + (1 - \alpha) x_k.$$
 
-    $R$ is the penalty, a thousand times larger on rows with equal sides and zero on those without any. The generalised
-    eigenvectors of the two parts of the matrix are found once, so that a penalty for each layer costs nothing more.
-    The decision is the copy of $x$ that lies within the bounds. Best on programs that are scaled well.
+    $R$ is the penalty, a thousand times larger on rows with equal sides and as much smaller on those without any. The
+    generalised eigenvectors of the two parts of the matrix are found once, so that a penalty for each layer costs
+    nothing more. The decision is the copy of $x$ that lies within the bounds. Best on programs that are scaled well.
 
     `solve` says which programs have no solution, each for itself: their `Status` is `infeasible` or `unbounded`, their
     decision NaN, and they pass no derivative. It also says whether the derivative is one of several (`degenerate`, as
@@ -46,14 +46,15 @@ class OperatorSplitting(IterativeSolver):
         penalty: $\rho > 0$, in units of the hessian.
         relaxation: $\alpha$, between 0 and 2.
         initial: where to begin: a `PrimalDual`, whose arrays can be learned for a fixed depth; or a function from a
-            program to one, such as a network that learns to guess the solution. Zeros by default. Where a policy takes
-            a step after another, it goes on from where it ended.
+            program to one, such as a network that learns to guess the solution. Zeros by default. A multiplier that
+            presses against a side that is not there counts as zero. Where a policy takes a step after another, it goes
+            on from where it ended.
         iterations: the depth of `solver(program)`.
 
     Raises:
         TypeError: for an `initial` that is neither.
-        ValueError: for a penalty that is not positive, or a relaxation that is not between 0 and 2; when it is used,
-            for a first point whose sizes are not those of the program.
+        ValueError: for a penalty that is not positive, a relaxation that is not between 0 and 2, or a first point that
+            is not finite; when it is used, for one whose sizes are not those of the program.
         ConvergenceError: from `solve` (with `throw`) for a program that is infeasible, unbounded or not solved.
 
     Differentiable in: everything through a fixed depth; through `solve` in the program alone.
@@ -94,7 +95,10 @@ class OperatorSplitting(IterativeSolver):
                 f"got {type(initial).__name__}"
             )
         if isinstance(initial, PrimalDual):
-            initial = PrimalDual(*(floating(as_leaf(leaf)) for leaf in (initial.x, initial.y, initial.w)))
+            parts = {name: floating(as_leaf(getattr(initial, name))) for name in ("x", "y", "w")}
+            for name, leaf in parts.items():
+                finite(leaf, f"OperatorSplitting: {name} of the first point")
+            initial = PrimalDual(**parts)
         self.initial, self.iterations = initial, iterations
 
     def valid(self, x: QuadraticProgram) -> Bool[Array, ""]:
@@ -114,13 +118,15 @@ class OperatorSplitting(IterativeSolver):
                 f"OperatorSplitting: expected the function `initial` to return a control.PrimalDual, got "
                 f"{type(given).__name__}"
             )
-        for name in ("x", "y", "w"):
-            shape, wanted = jnp.shape(getattr(given, name)), getattr(zeros, name).shape
-            if shape != wanted:
+        parts = {name: jnp.asarray(getattr(given, name), zeros.x.dtype) for name in ("x", "y", "w")}
+        for name, part in parts.items():
+            wanted = getattr(zeros, name).shape
+            if part.shape != wanted:
                 raise ValueError(
-                    f"OperatorSplitting: {name} of the first point has shape {shape}; the program's has {wanted}"
+                    f"OperatorSplitting: {name} of the first point has shape {part.shape}; the program's has {wanted}"
                 )
-        return jax.tree.map(lambda zero, leaf: leaf.astype(zero.dtype), zeros, given)
+        y, w = one_sided(parts["y"], form.lower, form.upper), one_sided(parts["w"], form.low, form.high)
+        return PrimalDual(parts["x"], y, w)
 
     def step(self, state: SplittingState, x: QuadraticProgram) -> SplittingState:
         form = standard_form(x)

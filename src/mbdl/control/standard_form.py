@@ -103,9 +103,16 @@ def residual(form: StandardForm, point: PrimalDual, tolerance: Float[Array, ""])
     size = jnp.maximum(largest(point.x, values), rounding * slope)
     rows = values - jnp.clip(values + point.y, form.lower, form.upper)
     bounds = point.x - jnp.clip(point.x + point.w, form.low, form.high)
+    # What is not finite in a form or a point goes through the products and the projections into one of these.
     dual = curvature + form.linear + pull + point.w
     primal = jnp.concatenate([rows, bounds])
     return greatest(jnp.abs(jnp.concatenate([dual / positive(slope), primal / positive(size)])))
+
+
+def one_sided(multipliers: Array, lower: Array, upper: Array) -> Array:
+    """Multipliers of the sides that there are: positive ones of a finite upper side, negative ones of a lower one."""
+    above = jnp.where(jnp.isfinite(upper), jnp.maximum(multipliers, 0.0), 0.0)
+    return above + jnp.where(jnp.isfinite(lower), jnp.minimum(multipliers, 0.0), 0.0)
 
 
 def largest(*vectors: Array) -> Array:

@@ -11,9 +11,10 @@ from jaxtyping import Array
 
 from mbdl.core import resolve, settle
 
-from .inputs import Inputs, Moment, as_inputs, undeclared
+from .inputs import Inputs, Moment, as_inputs, declared, undeclared
+from .linear import LinearGaussian
 from .linear_observation import LinearObservation
-from .model import AbstractModel
+from .nonlinear import NonlinearGaussian
 
 Identified = Literal["transition", "observation", "process_noise", "observation_noise"]
 NAMES: tuple[Identified, ...] = get_args(Identified)
@@ -28,7 +29,8 @@ def least_squares(model: Any, ys: Any, states: Any, *, learn: Sequence[Identifie
 
     Of linear Gaussian models it is the maximum likelihood; where the states are not known, see
     `expectation_maximisation`. The transition into the first state is left out. Of an observation that is missing in
-    part, what is there is fitted, and its noise is estimated from the times at which all is there.
+    part, what is there is fitted, and its noise is estimated from the times at which all is there. What is marked as
+    learned is taken as it is, and a noise that is found is a matrix.
 
     Args:
         model: a `LinearGaussian` or `NonlinearGaussian`; of the second, the observation has a matrix where it is a
@@ -39,7 +41,7 @@ def least_squares(model: Any, ys: Any, states: Any, *, learn: Sequence[Identifie
             that the model has as matrices.
 
     Returns:
-        the model with these in their places; computed in double precision.
+        the model with these in their places, in its own precision; they are computed in double precision.
 
     Raises:
         TypeError: for what is no such model.
@@ -60,42 +62,44 @@ def least_squares(model: Any, ys: Any, states: Any, *, learn: Sequence[Identifie
     >>> print(f"{angle:.1f} degrees")
     10.0 degrees
     """
-    if not isinstance(model, AbstractModel):
+    if not isinstance(model, LinearGaussian | NonlinearGaussian):
         raise TypeError(f"{_WHAT}: expected a LinearGaussian or NonlinearGaussian model, got {type(model).__name__}")
     model = settle(resolve(model))
     names = _named(model, learn)
-    inputs = as_inputs(ys)
-    known = _checked(model, inputs, states)
-    for name in names:
-        fitted = jnp.asarray(_FITS[name](model, inputs, known), model.initial_mean.dtype)
-        model = eqx.tree_at(_PLACES[name], model, fitted)
-    return model
+    with jax.enable_x64(True):
+        inputs, wide = jax.tree.map(_in_double, (as_inputs(ys), model))
+        known, precision = _checked(wide, inputs, states)
+        for name in names:
+            wide = eqx.tree_at(_PLACES[name], wide, jnp.asarray(_FITS[name](wide, inputs, known, precision)))
+    fitted = [jnp.asarray(np.asarray(_PLACES[name](wide)), model.initial_mean.dtype) for name in names]
+    return eqx.tree_at(lambda m: [_PLACES[name](m) for name in names], model, fitted)
 
 
-def _transition(model: AbstractModel, inputs: Inputs, states: np.ndarray) -> np.ndarray:
+def _in_double(leaf: Any) -> Any:
+    return leaf.astype(jnp.float64) if eqx.is_inexact_array(leaf) else leaf
+
+
+def _transition(model: Any, inputs: Inputs, states: np.ndarray, precision: float) -> np.ndarray:
     moved = states[:, 1:] - _moved(model, inputs, 0 * states[:, :-1])
-    return _regression(states[:, :-1], moved, "the transition")
+    return _regression(states[:, :-1], moved, precision, "the transition")
 
 
-def _observation(model: AbstractModel, inputs: Inputs, states: np.ndarray) -> np.ndarray:
-    observed = np.asarray(inputs.observation, np.float64)
-    there = _present(inputs)
-    return np.concatenate(
-        [
-            _regression(states[there[..., k]], observed[there[..., k]][:, [k]], f"component {k} of the observation")
-            for k in range(observed.shape[-1])
-        ]
-    )
+def _observation(model: Any, inputs: Inputs, states: np.ndarray, precision: float) -> np.ndarray:
+    observed, there = np.asarray(inputs.observation), _present(inputs)
+    rows = []
+    for k in range(observed.shape[-1]):
+        seen, what = there[..., k], f"component {k} of the observation"
+        rows.append(_regression(states[seen], observed[seen][:, [k]], precision, what))
+    return np.concatenate(rows)
 
 
-def _process_noise(model: AbstractModel, inputs: Inputs, states: np.ndarray) -> np.ndarray:
+def _process_noise(model: Any, inputs: Inputs, states: np.ndarray, precision: float) -> np.ndarray:
     return _mean_square(states[:, 1:] - _moved(model, inputs, states[:, :-1]), "the process noise")
 
 
-def _observation_noise(model: AbstractModel, inputs: Inputs, states: np.ndarray) -> np.ndarray:
-    observed = jnp.asarray(inputs.observation)
-    expected = _over_time(model.observe, jnp.asarray(states, observed.dtype), _moments(inputs))
-    left = np.asarray(_over_time(model.innovation, observed, expected), np.float64)
+def _observation_noise(model: Any, inputs: Inputs, states: np.ndarray, precision: float) -> np.ndarray:
+    expected = _over_time(model.observe, jnp.asarray(states), _moments(inputs))
+    left = np.asarray(_over_time(model.innovation, inputs.observation, expected))
     return _mean_square(left[_present(inputs).all(-1)], "the observation noise")
 
 
@@ -121,17 +125,18 @@ _PLACES = {
 """Where each stands in a model."""
 
 
-def _named(model: AbstractModel, learn: Sequence[Identified] | Identified | None) -> tuple[Identified, ...]:
+def _named(model: Any, learn: Sequence[Identified] | Identified | None) -> tuple[Identified, ...]:
     """What is fitted, matrices before noises."""
     possible: tuple[Any, ...] = tuple(name for name in NAMES if not callable(_PLACES[name](model)))
-    if learn is None:
+    if learn is None and possible:
         return possible
+    learn = () if learn is None else learn
     given: tuple[Any, ...] = (learn,) if isinstance(learn, str) else tuple(learn)
     unknown = [name for name in given if name not in NAMES]
     if unknown or not given:
         raise ValueError(f"{_WHAT}: cannot learn {unknown or 'nothing'}. Name some of {', '.join(NAMES)}")
     functions = [name for name in given if name not in possible]
-    if functions:
+    if functions or not given:
         raise ValueError(
             f"{_WHAT}: {', '.join(functions)} of the model is a function, and has no least squares in closed form. "
             "Mark what it holds with mbdl.learn, and use mbdl.fit"
@@ -139,8 +144,8 @@ def _named(model: AbstractModel, learn: Sequence[Identified] | Identified | None
     return tuple(name for name in possible if name in given)
 
 
-def _checked(model: AbstractModel, inputs: Inputs, states: Any) -> np.ndarray:
-    """The states in double precision."""
+def _checked(model: Any, inputs: Inputs, states: Any) -> tuple[np.ndarray, float]:
+    """The states in double precision, and the precision that they were given in."""
     known = np.asarray(states)
     wanted = (*inputs.observation.shape[:-1], model.state_size)
     if inputs.observation.ndim != 3 or known.shape != wanted:
@@ -148,16 +153,23 @@ def _checked(model: AbstractModel, inputs: Inputs, states: Any) -> np.ndarray:
             f"{_WHAT}: expected observations [runs time observation] and states [runs time {model.state_size}], got "
             f"shapes {inputs.observation.shape} and {known.shape}. Give one sequence as ys[None], states[None]"
         )
+    moments = _moments(inputs)
+    size = model.observation_size(jax.tree.map(lambda leaf: leaf[0, 0], moments))
+    if inputs.observation.shape[-1] != size:
+        raise ValueError(
+            f"{_WHAT}: the observations have {inputs.observation.shape[-1]} components, and those of the model {size}"
+        )
     if known.shape[1] < 2:
         raise ValueError(f"{_WHAT}: expected at least two times, got states of shape {known.shape}")
-    for run in range(len(known)):
+    for run in np.flatnonzero(~np.asarray(jax.vmap(declared)(inputs))):
         why = undeclared(jax.tree.map(lambda leaf, run=run: leaf[run], inputs))
-        if why is not None:
+        if why is not None:  # A sequence of which nothing was observed has its states.
             raise ValueError(f"{_WHAT}: sequence {run} is not valid: {why}")
     if not np.all(np.isfinite(known)):
         run, time = np.argwhere(~np.isfinite(known))[0][:2]
         raise ValueError(f"{_WHAT}: the states of sequence {run} are not finite, first at step {time}")
-    return known.astype(np.float64)
+    precision = np.finfo(known.dtype).eps if np.issubdtype(known.dtype, np.floating) else np.finfo(float).eps
+    return known.astype(np.float64), float(precision)
 
 
 def _moments(inputs: Inputs) -> Moment:
@@ -165,14 +177,15 @@ def _moments(inputs: Inputs) -> Moment:
     return Moment(times, inputs.control, inputs.duration)
 
 
-def _moved(model: AbstractModel, inputs: Inputs, before: np.ndarray) -> np.ndarray:
+def _moved(model: Any, inputs: Inputs, before: np.ndarray) -> np.ndarray:
     """The states that the transition makes of those before, at each moment but the first."""
     later = jax.tree.map(lambda leaf: leaf[:, 1:], _moments(inputs))
-    return np.asarray(_over_time(model.transit, jnp.asarray(before, model.initial_mean.dtype), later), np.float64)
+    return np.asarray(_over_time(model.transit, jnp.asarray(before), later))
 
 
+@eqx.filter_jit
 def _over_time(function: Any, *arguments: Any) -> Array:
-    return jax.jit(jax.vmap(jax.vmap(function)))(*arguments)
+    return jax.vmap(jax.vmap(function))(*arguments)
 
 
 def _present(inputs: Inputs) -> np.ndarray:
@@ -181,16 +194,19 @@ def _present(inputs: Inputs) -> np.ndarray:
     return np.asarray(inputs.present)
 
 
-def _regression(inputs: np.ndarray, outputs: np.ndarray, what: str) -> np.ndarray:
+def _regression(inputs: np.ndarray, outputs: np.ndarray, precision: float, what: str) -> np.ndarray:
     """The matrix that takes inputs to outputs, `[output input]`."""
     size = inputs.shape[-1]
-    matrix, _, rank, _ = np.linalg.lstsq(inputs.reshape(-1, size), outputs.reshape(-1, outputs.shape[-1]), rcond=None)
+    inputs, outputs = inputs.reshape(-1, size), outputs.reshape(-1, outputs.shape[-1])
+    scale = np.linalg.norm(inputs, axis=0)
+    scale = np.where(scale > 0, scale, 1.0)
+    matrix, _, rank, _ = np.linalg.lstsq(inputs / scale, outputs, rcond=10 * size * precision)
     if rank < size:
         raise ValueError(
             f"{_WHAT}: the states from which {what} is fitted span {rank} of their {size} dimensions. Give more of "
             "them, or leave that out of `learn`"
         )
-    return matrix.T
+    return matrix.T / scale
 
 
 def _mean_square(left: np.ndarray, what: str) -> np.ndarray:

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from .covariance import as_covariance
 from .inputs import Inputs, Moment
-from .model import AbstractModel, Starts, as_map, at, check_initial
+from .model import AbstractModel, Starts, TimeVarying, as_map, at, check_initial
 
 
 class LinearGaussian(AbstractModel):
@@ -29,7 +29,7 @@ class LinearGaussian(AbstractModel):
 
     Raises:
         ValueError: for shapes that do not agree, values that are not finite, or a covariance that is not symmetric
-            and positive semidefinite.
+            and positive semidefinite; when it is used, for durations where no parameter is a function of the moment.
 
     >>> import jax.numpy as jnp
     >>> from mbdl import tracking
@@ -92,8 +92,8 @@ class LinearGaussian(AbstractModel):
         return self.observe_jacobian(state, moment) @ state
 
     def transit_jacobian(self, state: Float[Array, " state"], moment: Moment) -> Float[Array, "state state"]:
-        varying = (self.transition, self.control, self.process_noise, self.observation, self.observation_noise)
-        if moment.duration is not None and not any(map(callable, varying)):
+        parameters = (self.transition, self.control, self.process_noise, self.observation, self.observation_noise)
+        if moment.duration is not None and all(not callable(p) or isinstance(p, TimeVarying) for p in parameters):
             raise ValueError(
                 "LinearGaussian: the inputs have durations, and no parameter of the model depends on them. Give it a "
                 "transition and a process noise that are functions of the moment, as tracking.constant_velocity does, "

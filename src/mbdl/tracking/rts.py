@@ -132,7 +132,10 @@ def _gains_first(
     ahead: Any,
     last: Any,
 ) -> Smoothed:
-    """All gains and covariances, which look at no estimate and are the same for all sequences; then the means."""
+    """All gains and covariances, which look at no estimate; then the means.
+
+    Behind a filter of which that holds too, all sequences of a batch share them.
+    """
 
     def back(carry: Any, x: Any) -> Any:
         memory, smoothed = carry
@@ -234,7 +237,11 @@ def _started(back: Any, carry: Any, x: Any, filtered: Estimates) -> Any:
         return (*carry[:-1], None)  # a gain without covariances, behind a filter that has them
     if isinstance(held, Factor):
         return carry
-    assert filtered.covariance is not None
+    if filtered.covariance is None:
+        raise TypeError(
+            "RTSSmoother: the gain gives covariances, and the filter has none to begin from. Give the filter a readout "
+            "(tracking.WithCovariance)"
+        )
     return (*carry[:-1], filtered.covariance[-1])  # a gain that holds no factors, behind a filter that may
 
 

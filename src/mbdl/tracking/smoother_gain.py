@@ -17,6 +17,9 @@ from .square_root_gain import triangular
 class SmootherFeatures(NamedTuple):
     r"""What the gain of a smoother may look at, on the way back from time $t+1$ to $t$.
 
+    A gain that is `predetermined` finds no estimates here where the model is linear and all is observed: they are
+    `None`.
+
     Attributes:
         filtered: $\hat s_t$, the filter's estimate, `[state]`.
         filtered_covariance: $P_t$, `[state state]`, or `None` from a filter that knows none.

@@ -94,12 +94,12 @@ def gathered(tree: Any, mesh: Mesh | None) -> Any:
 
 
 LEAST_SHARE = 4
-"""Examples of a device below which it is not worth a program for several."""
+"""The fewest examples for each device; with fewer there, fewer devices share them."""
 
 
 def local_mesh(examples: int) -> Mesh | None:
-    """A mesh of the most devices of this process that can share a number of examples equally, some for each; none for
-    one device."""
+    """A mesh of the most devices of this process that can share a number of examples equally, at least `LEAST_SHARE`
+    for each; none for one device."""
     devices = jax.local_devices()
     most = max(1, min(len(devices), examples // LEAST_SHARE))
     count = max(n for n in range(1, most + 1) if examples % n == 0)

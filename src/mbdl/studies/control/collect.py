@@ -130,7 +130,8 @@ def _table(run: Run, problem: Problem, scored: dict[str, Any]) -> dict[str, Any]
     caption = (
         "Mean cost of a stage ± its standard error over runs; all policies meet the same noise, and the differences "
         "are of the same runs. Kept is the step that costs least on other runs. Training: from the first policy to "
-        "the last step, with compilation. Time a decision: one of many runs side by side."
+        "the last step, with compilation and with the looks at those other runs. Time a decision: one of many runs "
+        "side by side."
     )
     if problem.trainings > 1:
         caption += (
@@ -199,24 +200,24 @@ def _published_steps(run: Run, problems: Sequence[Problem]) -> list[dict[str, An
             if entry.training is None or not entry.training.published:
                 continue
             found = run[f"find-{rule_name(problem, entry)}"]
+            reference = run[f"reference-{problem.name}"]["cost"]
             risk = dict(zip(found["validation_steps"], found["validation_risk"], strict=True))
             for step, published in entry.training.published.items():
                 if step in risk:
-                    measured = float(f"{risk[step] - found['reference_risk']:.6g}")
+                    measured = float(f"{risk[step] - reference:.6g}")
                     cells = {
                         "published": published,
                         "measured": measured,
                         "difference": float(f"{measured - published:.6g}"),
                     }
-                    title = f"{entry.title}, after {step} step{'' if step == 1 else 's'}"
+                    title = f"{problem.title}: {entry.title}, after {step} step{'' if step == 1 else 's'}"
                     name = f"{problem.name}-{entry.name}-{step}"
                     rows.append({"name": name, "title": title, "strategy": entry.strategy, "cells": cells})
     if not rows:
         return []
-    versus = problems[0].entry(problems[0].reference).title
     caption = (
-        f"Cost of a stage less that of {versus} on the same runs: of the training's validation runs here, of six runs "
-        "as published."
+        "Cost of a stage less that of the policy to which differences are taken, on the same runs: those that choose "
+        "the step that is kept here, a few as published."
     )
     return [form.table("published-steps", "Training, step by step", columns, rows, caption=caption)]
 

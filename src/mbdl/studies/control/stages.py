@@ -10,7 +10,7 @@ import numpy as np
 from mbdl.studies.control.curves import Curve
 from mbdl.studies.control.problem import Problem
 from mbdl.studies.control.scoring import least_costs, score, simulated
-from mbdl.studies.control.training import find, rule_name
+from mbdl.studies.control.training import find, reference_cost, rule_name
 from mbdl.studies.study import Run, Stage
 
 Problems = Callable[[Any], Sequence[Problem]]
@@ -29,6 +29,10 @@ def stages(run: Run, problems: Problems, curves: Sequence[Curve] = ()) -> list[S
                 listed.append(Stage(f"find-{name}", title, finding, cost))
                 scoring = _in_double(partial(_score, problems, index, entry.name, time))
                 listed.append(Stage(f"score-{name}", f"{title}, scoring", scoring, 5))
+        if any(entry.training is not None and entry.training.published for entry in problem.entries):
+            scoring = _in_double(partial(_reference, problems, index))
+            title = f"{problem.title}: the reference on the runs that choose a step"
+            listed.append(Stage(f"reference-{problem.name}", title, scoring, 5))
         if problem.foresight is not None:
             bounding = _in_double(partial(_bound, problems, index))
             listed.append(Stage(f"bound-{problem.name}", f"{problem.title}: its runs, known in advance", bounding, 10))
@@ -78,6 +82,10 @@ def _find(problems: Problems, index: int, name: str, time: int, run: Run) -> dic
 def _score(problems: Problems, index: int, name: str, time: int, run: Run) -> dict[str, Any]:
     problem = _problems(run, problems)[index]
     return score(run, problem, run.load_rule(rule_name(problem, problem.entry(name), time)))
+
+
+def _reference(problems: Problems, index: int, run: Run) -> dict[str, Any]:
+    return reference_cost(run, _problems(run, problems)[index])
 
 
 def _bound(problems: Problems, index: int, run: Run) -> dict[str, list[float]]:

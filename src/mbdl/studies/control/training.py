@@ -88,11 +88,14 @@ def train(
         deploy=entry.deploy,
     )
     objective = "cost of the closed loop" if how.risk is None else how.objective
-    record |= {"examples": examples, "objective": objective}
-    if how.published:
-        reference = run.load_rule(rule_name(problem, problem.entry(problem.reference)))
-        record["reference_risk"] = float(eqx.filter_jit(validation.__call__)(reference))
-    return record
+    return {**record, "examples": examples, "objective": objective}
+
+
+def reference_cost(run: Run, problem: Problem) -> dict[str, Any]:
+    """What the policy to which differences are taken costs on the runs that choose the step that is kept."""
+    key = run.key(problem.name, "validation")
+    score = mean_cost(problem.system, problem.cost, horizon=problem.horizon, runs=run.settings.validation_runs, key=key)
+    return {"cost": score(run.load_rule(rule_name(problem, problem.entry(problem.reference))))}
 
 
 def mean_cost(

@@ -103,8 +103,9 @@ def train(run: Run, case: Case, entry: Entry, seed: int, saved: str, runs: int |
 
 @functools.cache
 def _optimiser(steps: int, rate: float, decay: float) -> optax.GradientTransformation:
-    """Adam behind a clip, with a rate that rises over a twentieth of the steps and then falls as a cosine; the same
-    object for the same numbers, so that `fit` compiles once.
+    """Adam behind a clip, with a rate that rises from zero over a twentieth of the steps and then falls as a cosine.
+
+    The same object for the same numbers, so that `fit` compiles once.
 
     Without the rise, Adam's first steps are as long as the later ones, from a gradient or two. One of three trainings
     of KalmanNet where its model is worst was thrown far off by that, and did not come back.

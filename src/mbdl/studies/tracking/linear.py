@@ -60,13 +60,6 @@ PUBLISHED = {
 }
 """Errors with the full model at equal noises, dB, by level (X. Ni and others, "RTSNet", 2024)."""
 
-MEASURED = {
-    5: {"filter-true": -10.93, "smoother-true": -12.35, "rtsnet": -11.98},
-    10: {"filter-true": -11.06, "smoother-true": -12.44},
-    20: {"filter-true": -11.54, "smoother-true": -12.76},
-}
-"""Those of larger systems at q²/r² = -20 dB, by their number of states, with the published settings."""
-
 
 def cases(settings: LinearSettings) -> tuple[Case, ...]:
     """The conditions: the full model at each level, at the ratio of the wrong ones and of larger systems; then wrong
@@ -137,7 +130,6 @@ def cases(settings: LinearSettings) -> tuple[Case, ...]:
 def _larger(settings: LinearSettings, size: int, noises: dict[str, Any]) -> Case:
     """A larger system, fully known."""
     model = tracking.canonical(size, **noises)
-    usual = settings.wrong_ratio == -20.0 and settings.sizes_steps == 20
     return Case(
         name=f"full-{size}-states",
         title=f"full model, {size} states",
@@ -145,7 +137,6 @@ def _larger(settings: LinearSettings, size: int, noises: dict[str, Any]) -> Case
         assumed=model,
         steps=settings.sizes_steps,
         rules=FULL if size <= settings.networks_up_to else ("filter-true", "smoother-true"),
-        published=MEASURED.get(size, {}) if usual else {},
         drawn=False,
     )
 
