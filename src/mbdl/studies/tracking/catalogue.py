@@ -204,7 +204,7 @@ ENTRIES: tuple[Entry, ...] = (
         lambda c, s, k, d: tracking.kalman_filter_of(c.assumed),
         "search",
     ),
-    Entry("filter-identified", "Kalman filter, matrix by least squares", "model-based", False, _identified),
+    Entry("filter-identified", "Kalman filter, least squares", "model-based", False, _identified),
     Entry("filter-noise", "Kalman filter, learned covariances", "learned optimisation", False, _learned_noise, "few"),
     Entry("filter-model", "Kalman filter, learned model", "learned optimisation", False, _learned_model, "few"),
     Entry(
@@ -245,7 +245,7 @@ ENTRIES: tuple[Entry, ...] = (
         lambda c, s, k, d: tracking.RTSSmoother(c.assumed),
         "search",
     ),
-    Entry("smoother-identified", "smoother, matrix by least squares", "model-based", True, _identified_smoother),
+    Entry("smoother-identified", "smoother, least squares", "model-based", True, _identified_smoother),
     Entry("messages", "messages of the model, tuned process noise", "model-based", True, _messages, "search"),
     Entry(
         "smoother-noise",
