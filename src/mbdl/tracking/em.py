@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from mbdl.core import loop, resolve, settle
 
 from .covariance import dense
+from .identification import chosen
 from .inputs import Inputs, as_inputs
 from .kalman import KalmanFilter
 from .linear import LinearGaussian
@@ -80,10 +81,7 @@ def expectation_maximisation(
         raise TypeError(f"{what}: expected a LinearGaussian model, got {type(model).__name__}")
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise ValueError(f"{what}: expected steps of at least 1, got {steps!r}")
-    names = (learn,) if isinstance(learn, str) else tuple(learn)
-    unknown = [name for name in names if name not in PARAMETERS]
-    if unknown or not names:
-        raise ValueError(f"{what}: cannot learn {unknown or 'nothing'}. Name some of {', '.join(PARAMETERS)}")
+    names = chosen(learn, PARAMETERS, what)
     model = settle(resolve(model))
     varying = [name for name in PARAMETERS[:4] if callable(getattr(model, name))]
     if varying:

@@ -131,10 +131,7 @@ def _named(model: Any, learn: Sequence[Identified] | Identified | None) -> tuple
     if learn is None and possible:
         return possible
     learn = () if learn is None else learn
-    given: tuple[Any, ...] = (learn,) if isinstance(learn, str) else tuple(learn)
-    unknown = [name for name in given if name not in NAMES]
-    if unknown or not given:
-        raise ValueError(f"{_WHAT}: cannot learn {unknown or 'nothing'}. Name some of {', '.join(NAMES)}")
+    given: tuple[Any, ...] = chosen(learn, NAMES, _WHAT)
     functions = [name for name in given if name not in possible]
     if functions or not given:
         raise ValueError(
@@ -142,6 +139,19 @@ def _named(model: Any, learn: Sequence[Identified] | Identified | None) -> tuple
             "Mark what it holds with mbdl.learn, and use mbdl.fit"
         )
     return tuple(name for name in possible if name in given)
+
+
+def chosen(learn: Sequence[str] | str, names: Sequence[str], what: str) -> tuple[str, ...]:
+    """What a caller names to be learned, one or several.
+
+    Raises:
+        ValueError: for nothing, or a name that is not among those that there are.
+    """
+    given = (learn,) if isinstance(learn, str) else tuple(learn)
+    unknown = [name for name in given if name not in names]
+    if unknown or not given:
+        raise ValueError(f"{what}: cannot learn {unknown or 'nothing'}. Name some of {', '.join(names)}")
+    return given
 
 
 def _checked(model: Any, inputs: Inputs, states: Any) -> tuple[np.ndarray, float]:

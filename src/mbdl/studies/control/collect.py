@@ -161,11 +161,6 @@ def _foreseen(run: Run, problem: Problem, scored: dict[str, Any]) -> dict[str, A
 
 
 def _published(problems: Sequence[Problem], scored: dict[str, Any]) -> list[dict[str, Any]]:
-    columns = [
-        form.column("published", "published", digits=4),
-        form.column("measured", "measured here", digits=4),
-        form.column("difference", "measured less published", digits=4, signed=True),
-    ]
     rows = []
     for problem in problems:
         for evaluation in problem.evaluations:
@@ -184,16 +179,20 @@ def _published(problems: Sequence[Problem], scored: dict[str, Any]) -> list[dict
     if not rows:
         return []
     caption = "Published costs of the same settings, on other draws of the noise and often on few runs."
-    return [form.table("published", "Published, and measured here", columns, rows, caption=caption)]
+    return [form.table("published", "Published, and measured here", _beside(4), rows, caption=caption)]
+
+
+def _beside(digits: int) -> list[dict[str, Any]]:
+    """The columns of what is published, what is measured, and how they differ."""
+    return [
+        form.column("published", "published", digits=digits),
+        form.column("measured", "measured here", digits=digits),
+        form.column("difference", "measured less published", digits=digits, signed=True),
+    ]
 
 
 def _published_steps(run: Run, problems: Sequence[Problem]) -> list[dict[str, Any]]:
     """The cost after so many steps of a training, where it is published."""
-    columns = [
-        form.column("published", "published", digits=3),
-        form.column("measured", "measured here", digits=3),
-        form.column("difference", "measured less published", digits=3, signed=True),
-    ]
     rows = []
     for problem in problems:
         for entry in problem.entries:
@@ -219,7 +218,7 @@ def _published_steps(run: Run, problems: Sequence[Problem]) -> list[dict[str, An
         "Cost of a stage less that of the policy to which differences are taken, on the same runs: those that choose "
         "the step that is kept here, a few as published."
     )
-    return [form.table("published-steps", "Training, step by step", columns, rows, caption=caption)]
+    return [form.table("published-steps", "Training, step by step", _beside(3), rows, caption=caption)]
 
 
 def _findings(problem: Problem, scored: dict[str, Any]) -> list[str]:

@@ -107,8 +107,7 @@ def _optimiser(steps: int, rate: float, decay: float) -> optax.GradientTransform
 
     The same object for the same numbers, so that `fit` compiles once.
 
-    Without the rise, Adam's first steps are as long as the later ones, from a gradient or two. One of three trainings
-    of KalmanNet where its model is worst was thrown far off by that, and did not come back.
+    Without the rise Adam's first steps are as long as the later ones, from a gradient or two.
     """
     schedule = optax.warmup_cosine_decay_schedule(0.0, rate, steps // 20, steps, 0.02 * rate)
     return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=decay))
